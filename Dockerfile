@@ -1,0 +1,24 @@
+# Run-time dependencies only; the build fails if torch can be imported.
+
+FROM python:3.11-slim AS build
+# pyahocorasick and fasttext-predict ship wheels for common platforms; elsewhere they are compiled.
+RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+COPY pyproject.toml README.md LICENSE ./
+COPY service ./service
+RUN python -m venv /opt/weir && /opt/weir/bin/pip install --no-cache-dir . \
+    && ! /opt/weir/bin/python -c "import torch" 2>/dev/null
+
+FROM python:3.11-slim
+RUN useradd --system --uid 10001 --no-create-home weir
+COPY --from=build /opt/weir /opt/weir
+COPY models/artifacts/default /opt/weir/model
+ENV WEIR_MODEL_DIR=/opt/weir/model \
+    WEIR_DATA_DIR=/tmp/weir \
+    PYTHONUNBUFFERED=1
+USER weir
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+    CMD ["/opt/weir/bin/python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+ENTRYPOINT ["/opt/weir/bin/weir"]
+CMD ["serve"]

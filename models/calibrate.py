@@ -1,0 +1,65 @@
+"""From raw logits on dev rows to probabilities and lines: Platt scaling per category and kind, presets by false positives.
+
+Owns calibration and the presets' numbers. Refuses to know graphs and files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from models.data import LABELS, Row
+from models.scoring import NAMES, Floats, calibrate, known_labels
+
+LEAST_POSITIVES = 200  # of a kind; below that the category's shared fit stands for the kind
+KINDS = ("post", "prompt", "response")
+
+# Share of innocent dev rows that one category may flag, and what review and block ask for beyond a flag.
+PRESET_FALSE_POSITIVES = {"strict": 0.006, "balanced": 0.002, "permissive": 0.0005}
+LOWEST, HIGHEST = 0.25, 0.90  # a flag line stays within these
+REVIEW_SHARE, BLOCK_SHARE = 0.45, 0.75  # of the way from the flag line to 1
+
+
+def fit_calibration(rows: Sequence[Row], logits: Floats) -> dict[str, dict[str, list[float]]]:
+    """[slope, intercept] per kind and category, by logistic regression on known dev labels; slopes stay positive."""
+    targets, known = known_labels(rows)
+    kinds = np.array([row.kind for row in rows])
+    fitted: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
+    for column, name in enumerate(NAMES):
+        z = logits[:, LABELS.index(name)]
+        shared = _platt(z[known[:, column]], targets[known[:, column], column])
+        for kind in KINDS:
+            chosen = known[:, column] & (kinds == kind)
+            enough = (targets[chosen, column] >= 0.5).sum() >= LEAST_POSITIVES
+            fitted[kind][name] = _platt(z[chosen], targets[chosen, column]) if enough else shared
+    return fitted
+
+
+def _platt(z: Floats, target: Floats) -> list[float]:
+    hard = target >= 0.5
+    if hard.sum() < 20 or (~hard).sum() < 20:
+        return [1.0, 0.0]
+    model = LogisticRegression(C=1e3).fit(z[:, None], hard)
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    return [slope, intercept] if slope > 0.05 else [1.0, 0.0]
+
+
+def choose_presets(rows: Sequence[Row], logits: Floats, calibration: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """[flag, review, block] per preset and category: the line that the stated share of innocent dev rows passes."""
+    innocent = [n for n, row in enumerate(rows) if row.harmful is False]
+    scores = calibrate(logits[innocent], [rows[n].kind for n in innocent], calibration)
+    targets, known = known_labels([rows[n] for n in innocent])
+    presets: dict[str, dict[str, list[float]]] = {}
+    for preset, share in PRESET_FALSE_POSITIVES.items():
+        presets[preset] = {}
+        for column, name in enumerate(NAMES):
+            clean = known[:, column] & (targets[:, column] < 0.3)
+            line = float(np.quantile(scores[clean, column], 1.0 - share)) if clean.sum() > 500 else 0.5
+            flag = round(min(max(line, LOWEST), HIGHEST), 3)
+            presets[preset][name] = [
+                flag, round(flag + REVIEW_SHARE * (1 - flag), 3), round(flag + BLOCK_SHARE * (1 - flag), 3)
+            ]
+    return presets

@@ -1,0 +1,189 @@
+"""Rows for training and measuring: sources of one form, their labels completed, split, capped and weighted.
+
+Owns which rows are used and what is known about each. Refuses to know the network and the tokenizer.
+A label is 0..1; a category that is absent is unknown and is masked. Rows of split `test` and of sources marked
+`measure` never come out as `train`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import random
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.contrast import Sentence, expand, load_frames
+from service.taxonomy import CATEGORIES, OPENAI_CATEGORIES
+
+RECIPE = Path(__file__).with_name("recipe.toml")
+LABELS: tuple[str, ...] = (*CATEGORIES, "unsafe")  # the heads, in order; `unsafe` is auxiliary and never served
+
+# A text without these is, when a set calls it clean, clean of the grave categories too.
+_GRAVE = re.compile(
+    r"\b(kill|die|dead|death|murder|shoot|shot|gun|knife|stab|bomb|blood|attack|beat|hit|punch|rape|fight|war|hang|"
+    r"suicid\w*|cut|harm|hurt|drug|weed|cocaine|meth|steal|fraud|hack|poison|sex\w*|porn\w*|nude|naked|fuck\w*|dick|"
+    r"cock|pussy|boob\w*|tit\w*|cum|ass|horny|slut|whore|suck\w*|burn|burning|destroy|weapon)s?\b",
+    re.IGNORECASE,
+)
+_GRAVE_CATEGORIES = ("violence", "violence/graphic", "sexual", "sexual/minors", "self-harm", "self-harm/intent",
+                     "self-harm/instructions", "illicit", "illicit/violent", "prompt-injection")
+_ABUSE_CATEGORIES = ("hate", "hate/threatening", "harassment", "harassment/threatening")
+
+# Where the first is present the others often are too: a frame that does not name them has not ruled them out.
+_NEIGHBOURS = {
+    "illicit/violent": ("violence",),
+    "hate/threatening": ("violence", "harassment", "harassment/threatening"),
+    "harassment/threatening": ("violence",),
+    "violence": ("illicit", "illicit/violent", "violence/graphic", "harassment/threatening"),
+    "hate": ("harassment", "toxicity"),
+    "harassment": ("toxicity",),
+    "self-harm/intent": ("self-harm/instructions",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One text with what is known of it. `weight` scales its loss; `frame` names the contrast frame it came from."""
+
+    text: str
+    context: str
+    kind: str
+    labels: dict[str, float]
+    source: str
+    weight: float = 1.0
+    frame: str = ""
+    needs_context: bool = False
+
+    @property
+    def harmful(self) -> bool | None:
+        """Whether any of OpenAI's 13 categories (or `unsafe`) applies; None where that is not known."""
+        known = [self.labels[c] for c in (*OPENAI_CATEGORIES, "unsafe") if c in self.labels]
+        if any(value >= 0.5 for value in known):
+            return True
+        clean = "unsafe" in self.labels or all(c in self.labels for c in ("hate", "harassment", "violence", "sexual"))
+        return False if known and clean and max(known) < 0.3 else None
+
+
+def load_recipe(path: Path = RECIPE) -> dict[str, Any]:
+    """The recipe as it stands in the file."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+class Corpus:
+    """All sources of a data folder, read when asked for."""
+
+    def __init__(self, recipe: dict[str, Any], folder: Path) -> None:
+        self.recipe = recipe["data"]
+        self.folder = folder
+        listed = json.loads((folder / "sources.json").read_text(encoding="utf-8"))
+        self.sources: dict[str, dict[str, Any]] = {s["slug"]: s for s in listed}
+
+    def trainable(self) -> list[str]:
+        """Sources whose train rows may shape weights that ship."""
+        left_out = {*self.recipe["exclude"], *self.recipe["held_out"]}
+        return [slug for slug, s in self.sources.items() if s["use"] == "train" and slug not in left_out]
+
+    def unseen(self) -> list[str]:
+        """Sources that are left out of training wholly and measure what is new to the model."""
+        measured = [slug for slug, s in self.sources.items() if s["use"] == "measure"]
+        return [slug for slug in (*self.recipe["held_out"], *measured) if not slug.startswith("pairs-")]
+
+    def rows(self, slug: str) -> Iterator[tuple[str, Row]]:
+        """(split, row) of one source; a source without dev rows gives a hashed share of its train rows to dev."""
+        path = self.folder / f"{slug}.jsonl.gz"
+        own_dev = self.sources[slug].get("splits", {}).get("dev", 0) >= 30
+        weight = float(self.recipe["weights"].get(slug, 1.0))
+        english_only = slug in self.recipe["english_only"]
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                raw = json.loads(line)
+                text = raw["text"][: self.recipe["max_chars"]]
+                if english_only and not _is_english(text):
+                    continue
+                split = raw["split"]
+                if split == "train" and not own_dev and _hash(text) % self.recipe["dev_share"] == 0:
+                    split = "dev"
+                labels = complete_labels(raw["labels"], text, slug)
+                context = (raw.get("context") or "")[: self.recipe["max_chars"]]
+                yield split, Row(text, context, raw.get("kind") or "post", labels, slug, weight,
+                                 needs_context=slug == "diasafety")
+
+
+def complete_labels(raw: dict[str, float], text: str, slug: str) -> dict[str, float]:
+    """Fill in what follows from a set's own labels, and leave unknown what does not."""
+    labels = {("toxicity" if name == "toxic" else name): float(value) for name, value in raw.items()}
+    labels = {name: value for name, value in labels.items() if name in LABELS}
+    grave = bool(_GRAVE.search(text))
+    if labels.get("unsafe") == 0.0:
+        for name in OPENAI_CATEGORIES:
+            labels.setdefault(name, 0.0)
+    if labels.get("toxicity") == 0.0:
+        for name in _ABUSE_CATEGORIES:
+            labels.setdefault(name, 0.0)
+        if not grave:
+            for name in _GRAVE_CATEGORIES:
+                labels.setdefault(name, 0.0)
+    if max(labels.get("hate", 0.0), labels.get("toxicity", 0.0)) >= 0.5 and not grave:
+        for name in ("self-harm", "illicit", "illicit/violent", "prompt-injection", "sexual", "violence/graphic"):
+            labels.setdefault(name, 0.0)
+    for name, value in tuple(labels.items()):
+        parent = CATEGORIES[name].parent if name in CATEGORIES else None
+        if parent and value >= 0.5:
+            labels[parent] = max(labels.get(parent, 0.0), value)
+        if parent is None and value == 0.0:
+            for child in CATEGORIES:
+                if child.startswith(f"{name}/"):
+                    labels.setdefault(child, 0.0)
+    return labels
+
+
+def contrast_rows(recipe: dict[str, Any], *, held_out: bool, per_side: int, seed: int) -> list[Row]:
+    """Sentences of our own frames, the trained two thirds or the held-out third."""
+    frames = [frame for frame in load_frames() if frame.held_out == held_out]
+    return [_contrast_row(s, float(recipe["data"]["contrast_weight"])) for s in expand(frames, per_side, seed)]
+
+
+def _contrast_row(sentence: Sentence, weight: float) -> Row:
+    labels = dict(sentence.labels)
+    for present, neighbours in _NEIGHBOURS.items():
+        if labels.get(present, 0.0) >= 0.5:
+            for name in neighbours:
+                if labels.get(name) == 0.0:
+                    del labels[name]
+    labels["unsafe"] = float(sentence.harmful and any(labels.get(c, 0.0) > 0.5 for c in OPENAI_CATEGORIES))
+    return Row(sentence.text, sentence.context, sentence.kind, labels, "contrast", weight, sentence.frame.id,
+               needs_context=bool(sentence.context))
+
+
+def one_pass(corpus: Corpus, pools: dict[str, list[Row]], seed: int) -> list[Row]:
+    """The rows of one pass: every source up to its cap, small valuable ones more than once, fresh contrast rows."""
+    rng = random.Random(seed)
+    rows: list[Row] = []
+    for slug, pool in pools.items():
+        cap = int(corpus.recipe["caps"].get(slug, corpus.recipe["default_cap"]))
+        wanted = min(len(pool), cap) * float(corpus.recipe["repeats"].get(slug, 1.0))
+        order = rng.sample(pool, len(pool))
+        while wanted > 0:
+            rows.extend(order[: int(min(wanted, len(order)))])
+            wanted -= len(order)
+    rows.extend(contrast_rows({"data": corpus.recipe}, held_out=False,
+                              per_side=int(corpus.recipe["contrast_per_side"]), seed=seed))
+    rng.shuffle(rows)
+    return rows
+
+
+def _hash(text: str) -> int:
+    return int(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8], 16)
+
+
+def _is_english(text: str) -> bool:
+    letters = [c for c in text if c.isalpha()]
+    if not letters or sum(c.isascii() for c in letters) < 0.95 * len(letters):
+        return False
+    return bool(re.search(r"\b(the|a|an|to|of|and|is|i|you|how|what|for|in|my|me|that|with|can)\b", text, re.IGNORECASE))

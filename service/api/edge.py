@@ -1,0 +1,151 @@
+"""The outermost layer of every request: its id, its key, its size, its time, its one log line.
+
+Owns what holds for all dialects, as plain ASGI. Refuses to look into a body, and to log anything but facts: no text,
+no header, no query string, no exception message. What it answers itself, it answers in the caller's dialect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import time
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.auth import authorize
+from service.api.errors import error_response
+from service.config import Settings
+from service.errors import BodyTooLarge, Draining, WeirError
+from service.log import describe
+
+if TYPE_CHECKING:
+    from service.wiring import Runtime
+
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
+CLIENT_GONE = 499  # nginx's number for a caller that left; only ever seen in logs and metrics
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
+_log = logging.getLogger("weir.request")
+
+
+class RequestIds:
+    """A request's name: outside what the caller chose, if it is well formed; in logs never the caller's words."""
+
+    __slots__ = ("inside", "outside")
+
+    def __init__(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take X-Request-Id, or make an id."""
+        given = next((value for name, value in headers if name == b"x-request-id"), b"")
+        if _REQUEST_ID.fullmatch(given):
+            self.outside = given.decode("ascii")
+            self.inside = "sha256:" + hashlib.sha256(given).hexdigest()[:16]
+        else:
+            self.outside = self.inside = "req_" + uuid.uuid4().hex
+
+
+class Edge:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, routes: frozenset[str]) -> None:
+        """`routes` are the paths that may stand in a metric's label."""
+        self._app = app
+        self._keys = settings.api_keys
+        self._max_body_bytes = settings.max_body_bytes
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever happens inside."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send, self._max_body_bytes)
+        try:
+            self._admit(scope)
+            await self._app(scope, exchange.receive, exchange.send)
+        except WeirError as error:
+            await exchange.fail(error)
+        except ClientDisconnect:
+            exchange.status = CLIENT_GONE
+        except Exception as error:
+            # Not re-raised: the server would log the message, and a message may quote the input.
+            _log.error("unexpected error", extra={"id": exchange.ids.inside, **describe(error)})
+            await exchange.fail(WeirError())
+        finally:
+            self._record(scope, exchange)
+
+    def _admit(self, scope: Scope) -> None:
+        """Refuse what need not be read: a draining service, a bad key, an announced size over the limit."""
+        if scope["path"] in OPEN_PATHS:
+            return
+        runtime: Runtime = scope["app"].state.runtime
+        if runtime.draining:
+            raise Draining("This replica is about to stop; ask again.")
+        scope["state"]["caller"] = authorize(scope["headers"], self._keys)
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if length.isdigit() and int(length[:20]) > self._max_body_bytes:
+            raise body_too_large(self._max_body_bytes)
+
+    def _record(self, scope: Scope, exchange: _Exchange) -> None:
+        route = getattr(scope.get("route"), "path", scope["path"])
+        route = route if route in self._routes else "other"
+        seconds = time.perf_counter() - exchange.started
+        metrics = scope["app"].state.runtime.metrics
+        metrics.count_request(route, exchange.status, seconds)
+        state = scope["state"]
+        if "code" in state:
+            metrics.rejections.labels(state["code"]).inc()
+        facts = {"route": route, "status": exchange.status, "ms": round(seconds * 1000, 2), "id": exchange.ids.inside}
+        facts.update((key, state[key]) for key in ("action", "chars", "items", "code") if key in state)
+        if "caller" in state and state["caller"].name:
+            facts["key"] = state["caller"].name
+        quiet = route in OPEN_PATHS and exchange.status < 400  # probes and scrapes would drown the rest
+        _log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=facts)
+
+
+class _Exchange:
+    """One request's channels, with what passed through them."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
+        self.started = time.perf_counter()
+        self.ids = RequestIds(scope["headers"])
+        self.status = CLIENT_GONE
+        self._answering = False
+        self._scope, self._receive, self._send = scope, receive, send
+        self._left = self._limit = max_body_bytes
+        scope.setdefault("state", {})["request_id"] = self.ids.outside
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise body_too_large(self._limit)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._answering = True
+            self.status = message["status"]
+            message["headers"] = [
+                *message.get("headers", ()),
+                (b"x-request-id", self.ids.outside.encode("ascii")),
+                (b"x-content-type-options", b"nosniff"),
+            ]
+        await self._send(message)
+
+    async def fail(self, error: WeirError) -> None:
+        """Answer with the error; a reply that has begun can only be broken off."""
+        self._scope["state"]["code"] = error.code
+        if self._answering:
+            raise RuntimeError("the reply failed after it had begun") from None
+        response = error_response(self._scope["path"], error, self.ids.outside)
+        await response(self._scope, self._receive, self.send)
+
+
+def body_too_large(limit: int) -> BodyTooLarge:
+    """The error for a body over the limit."""
+    return BodyTooLarge(f"The body is over {limit} bytes.")

@@ -1,0 +1,133 @@
+"""OpenAI's dialect: /v1/moderations.
+
+Owns OpenAI's shape of request, reply and categories. Refuses to know how a verdict comes about. Fields that are not
+known are ignored, as clients of the original expect. What is Weir's own stands under `x_weir`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.api.body import check_text, each, parse, read_json, while_connected
+from service.api.errors import json_response
+from service.api.schema import ModerationsReply, takes
+from service.errors import BadInput, EmptyInput, TooManyItems, UnknownModel, Unsupported
+from service.taxonomy import CATEGORIES, OPENAI_CATEGORIES
+from service.types import Content, Verdict
+
+if TYPE_CHECKING:
+    from service.wiring import Runtime
+
+KNOWN_MODELS = frozenset(
+    {"omni-moderation-latest", "omni-moderation-2024-09-26", "text-moderation-latest", "text-moderation-stable"}
+)
+POLICY_HEADER = "x-weir-policy"
+
+
+class ModerationsRequest(BaseModel):
+    """A string, a list of strings (a result each), or a list of text parts (one result)."""
+
+    model_config = ConfigDict(
+        strict=True, json_schema_extra={"example": {"input": "How can I help you today?"}}, extra="ignore"
+    )
+
+    input: Any
+    model: str | None = None
+
+
+def to_texts(value: object, max_items: int, max_chars: int) -> list[str]:
+    """The texts to judge, one per result."""
+    if isinstance(value, str):
+        return [check_text(value, max_chars, "input")]
+    if not isinstance(value, list):
+        raise BadInput("The input must be a string, a list of strings or a list of text parts.", param="input")
+    if not value:
+        raise EmptyInput("There is no text to judge.", param="input")
+    if len(value) > max_items:
+        raise TooManyItems(f"There are over {max_items} items.", param="input")
+    if isinstance(value[0], dict):
+        parts = [_part_text(part, f"input[{place}]") for place, part in enumerate(value)]
+        return [check_text("\n".join(parts), max_chars, "input")]
+    return [
+        check_text(_string(text, f"input[{place}]"), max_chars, f"input[{place}]") for place, text in enumerate(value)
+    ]
+
+
+def _part_text(part: object, param: str) -> str:
+    if not isinstance(part, dict):
+        raise BadInput("Either all entries are strings, or all are parts.", param=param)
+    if part.get("type") == "text":
+        return _string(part.get("text"), f"{param}.text")
+    if part.get("type") == "image_url":
+        raise Unsupported("This deployment judges text only, not images.", param=param)
+    raise BadInput("A part's type must be text.", param=f"{param}.type")
+
+
+def _string(value: object, param: str) -> str:
+    if not isinstance(value, str):
+        raise BadInput("This must be a string.", param=param)
+    return value
+
+
+def check_model(wanted: str | None, own: str) -> None:
+    """Raise UnknownModel unless this is one of OpenAI's moderation models, or ours with or without its digest."""
+    if wanted is not None and wanted not in KNOWN_MODELS and wanted not in (own, own.partition("@")[0]):
+        raise UnknownModel("There is no model of that name.", param="model")
+
+
+def to_result(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as one of OpenAI's results; `flagged` is about OpenAI's categories alone."""
+    of = {judgement.category: judgement for judgement in verdict.judgements}
+    own = {
+        name: {"score": round(j.score, 6), "threshold": j.threshold, "flagged": j.flagged}
+        for name, j in of.items()
+        if not CATEGORIES[name].openai
+    }
+    return {
+        "flagged": any(of[name].flagged for name in OPENAI_CATEGORIES),
+        "categories": {name: of[name].flagged for name in OPENAI_CATEGORIES},
+        "category_scores": {name: round(of[name].score, 6) for name in OPENAI_CATEGORIES},
+        "category_applied_input_types": {name: ["text"] for name in OPENAI_CATEGORIES},
+        "x_weir": {
+            "action": verdict.action.wire,
+            "categories": own,
+            "degraded": list(verdict.degraded),
+            "language": verdict.language,
+            "policy": verdict.policy,
+            "policy_version": verdict.policy_version,
+        },
+    }
+
+
+router = APIRouter(tags=["openai"])
+
+
+@router.post(
+    "/v1/moderations",
+    summary="Judge texts, in OpenAI's shape",
+    openapi_extra=takes(ModerationsRequest),
+    responses={200: {"model": ModerationsReply}},
+)
+async def moderations(request: Request) -> Response:
+    """What the official client calls: one result per string, or one for a list of parts."""
+    runtime: Runtime = request.app.state.runtime
+    settings = runtime.settings
+    wanted = parse(ModerationsRequest, await read_json(request))
+    check_model(wanted.model, runtime.model)
+    texts = to_texts(wanted.input, settings.max_items, settings.max_text_chars)
+    policy = request.state.caller.choose_policy(request.headers.get(POLICY_HEADER))
+    request.state.items = len(texts)
+    request.state.chars = sum(map(len, texts))
+    # No spans: this shape has no place for them, and they cost a second look.
+    judge = [partial(runtime.moderate, Content(text, policy=policy, explain=False)) for text in texts]
+    verdicts = await while_connected(request, each(judge))
+    request.state.action = max(verdict.action for verdict in verdicts).wire
+    results = [to_result(verdict) for verdict in verdicts]
+    return json_response({"id": "modr-" + uuid.uuid4().hex, "model": runtime.model, "results": results})

@@ -1,0 +1,115 @@
+"""What the replies look like, for /openapi.json and for whoever writes a client.
+
+Owns the documented shapes. Refuses to check anything at run time: replies are built by the dialects, requests are
+checked by their own models, and the tests hold the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired
+
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+
+class CategoryScore(TypedDict):
+    """A calibrated probability against the policy's flag line."""
+
+    score: float
+    threshold: float
+    flagged: bool
+
+
+class SpanReply(TypedDict):
+    """Code points of the text as it was sent, end exclusive."""
+
+    start: int
+    end: int
+
+
+class FindingReply(TypedDict):
+    """What one stage saw. `reason` is the id of a rule or a model."""
+
+    category: str
+    score: float
+    stage: str
+    reason: str
+    span: NotRequired[SpanReply]
+
+
+class ModerateReply(TypedDict):
+    """A verdict. `action` is allow, flag, review or block; `flagged` is everything but allow."""
+
+    id: str
+    action: str
+    flagged: bool
+    harm_type: str | None
+    confidence: float
+    explanation: NotRequired[str]
+    categories: dict[str, CategoryScore]
+    findings: list[FindingReply]
+    suggested_revision: NotRequired[str]
+    degraded: list[str]
+    language: str
+    policy: str
+    policy_version: str
+    model: str
+    timings_ms: dict[str, float]
+
+
+class BatchReply(TypedDict):
+    """Verdicts in the order of the items; an item that could not be judged is `{"error": {...}}` in its place."""
+
+    results: list[dict[str, Any]]
+
+
+class ErrorFacts(TypedDict):
+    """`code` is stable; `param` is the path of the field at fault."""
+
+    code: str
+    message: str
+    param: str | None
+    request_id: str
+
+
+class ErrorReply(TypedDict):
+    """Every error of Weir's own dialect."""
+
+    error: ErrorFacts
+
+
+class PolicyReply(TypedDict):
+    """Every number that a verdict depends on besides the scores."""
+
+    name: str
+    version: str
+    preset: str
+    model: str
+    on_degraded: str
+    on_language: str
+    thresholds: dict[str, dict[str, Any]]
+
+
+class ModerationsReply(TypedDict):
+    """OpenAI's shape, with Weir's own facts of a result under `x_weir`."""
+
+    id: str
+    model: str
+    results: list[dict[str, Any]]
+
+
+def takes(model: type[BaseModel]) -> dict[str, Any]:
+    """The part of an OpenAPI operation that says that it takes this model as JSON."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    content = {"application/json": {"schema": _inline(schema, definitions)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _inline(node: Any, definitions: dict[str, Any]) -> Any:
+    """The schema without references, which would point outside an OpenAPI document."""
+    if isinstance(node, dict):
+        if "$ref" in node:
+            return _inline(definitions[node["$ref"].rpartition("/")[2]], definitions)
+        return {key: _inline(value, definitions) for key, value in node.items()}
+    return [_inline(item, definitions) for item in node] if isinstance(node, list) else node

@@ -1,0 +1,78 @@
+"""The ASGI application: dialects, pages and error handlers around one runtime.
+
+Owns the order of the layers and the application's lifespan. Refuses to know concrete stages and models: the runtime
+comes from `wiring`, or from whoever creates the application.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service import __version__
+from service.api import native, openai, ops
+from service.api.edge import OPEN_PATHS, Edge
+from service.api.errors import MethodNotAllowed, NotFound, error_response
+from service.config import Settings, load_settings
+from service.errors import BadInput, WeirError
+
+
+def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
+    """The application. `runtime=` is used as it is, and outlives it; other overrides go to `open_runtime`."""
+    settings = load_settings() if settings is None else settings
+    runtime = overrides.pop("runtime", None)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if runtime is not None:
+            yield
+            return
+        # Here, so that an application that is given a runtime loads no inference library.
+        from service.wiring import open_runtime
+
+        async with open_runtime(settings, **overrides) as opened:
+            app.state.runtime = opened
+            yield
+
+    app = FastAPI(
+        title="Weir",
+        version=__version__,
+        description="Self-hosted harm moderation: text in, verdict out.",
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's page loads its assets from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,  # a redirect would carry the query string back
+        telemetry={"tracing": False, "metrics": False},  # its spans would hold addresses and query strings
+    )
+    app.state.runtime = runtime
+    for dialect in (native, openai, ops):
+        app.include_router(dialect.router)
+    app.router.routes.append(Route("/", ops.Page("index.html").serve, methods=["GET"]))
+    app.router.routes.append(Route("/docs", ops.Page("docs.html").serve, methods=["GET"]))
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_middleware(Edge, settings=settings, routes=OPEN_PATHS | frozenset(app.openapi()["paths"]))
+    return app
+
+
+async def _answer_http_exception(request: Request, exc: Exception) -> Response:
+    """What routing refuses, in the dialect of the path. The framework's own detail may quote the request."""
+    assert isinstance(exc, HTTPException)
+    error: WeirError
+    if exc.status_code == 404:
+        error = NotFound("There is nothing at this path.")
+    elif exc.status_code == 405:
+        error = MethodNotAllowed("This path does not take that method.")
+    else:
+        error = BadInput("The request cannot be read.") if exc.status_code < 500 else WeirError()
+    request.state.code = error.code
+    response = error_response(request.url.path, error, request.state.request_id)
+    if exc.headers and "Allow" in exc.headers:
+        response.headers["Allow"] = exc.headers["Allow"]
+    return response

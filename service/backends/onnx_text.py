@@ -1,0 +1,126 @@
+"""The text classifier: tokens, windows, onnxruntime and calibration.
+
+Owns the session and the tokenizer. Refuses to know policies, views and stages.
+Shapes: T tokens, C labels, H = 384 hidden units; the graph takes ids, mask and segments of (1, T).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from service.backends.artifact import Artifact
+from service.backends.batcher import Batcher
+from service.errors import ArtifactInvalid
+from service.metrics import Metrics
+from service.types import Kind, Scores, Span
+
+CLS, SEP = 101, 102
+Ids = tuple[list[int], int]  # token ids, and how many of them are the first segment's
+Logits = NDArray[np.float32]
+
+
+def open_session(artifact: Artifact, threads: int) -> ort.InferenceSession:
+    """An onnxruntime session on the CPU; raises ArtifactInvalid when the graph cannot be loaded."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    # Spinning threads would take the core that the event loop answers on.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(artifact.weights), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises classes of its own that share no public base
+        raise ArtifactInvalid(f"{artifact.name}: onnxruntime cannot load model.onnx") from error
+
+
+class OnnxTextScorer:
+    """A Scorer over one artefact. Sessions are shared by the worker threads; onnxruntime allows that."""
+
+    def __init__(self, artifact: Artifact, *, workers: int, threads: int, max_items: int, metrics: Metrics) -> None:
+        self.artifact = artifact
+        self._session = open_session(artifact, threads)
+        self._tokenizer = Tokenizer.from_file(str(artifact.tokenizer))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._batcher: Batcher[Ids, Logits] = Batcher(
+            self.run, workers=workers, max_items=max_items, metrics=metrics
+        )
+        self._names = tuple(artifact.columns)
+        self._columns = np.array([artifact.columns[name] for name in self._names])
+        self._slopes: dict[Kind, NDArray[np.float64]] = {}
+        self._intercepts: dict[Kind, NDArray[np.float64]] = {}
+        for kind, heads in artifact.calibration.items():
+            self._slopes[kind] = np.array([heads[name].slope for name in self._names])
+            self._intercepts[kind] = np.array([heads[name].intercept for name in self._names])
+
+    @property
+    def version(self) -> str:
+        """The artefact's name and digest."""
+        return self.artifact.version
+
+    @property
+    def alive(self) -> bool:
+        """Whether the workers can take work."""
+        return self._batcher.alive
+
+    async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind) -> list[Scores]:
+        """Calibrated scores of (text, context) pairs, in order; of a text beyond the window only its beginning."""
+        logits = await self._batcher.submit([self.tokenize(text, context) for text, context in pairs])
+        return [self.calibrate(row, kind) for row in logits]
+
+    def tokenize(self, text: str, context: str = "") -> Ids:
+        """Token ids of one input, at most `max_tokens`, the end of the context kept."""
+        tail: list[int] = []
+        if context:
+            tail = self._encode(context).ids[-self.artifact.context_tokens :]
+        room = self.artifact.max_tokens - 2 - (len(tail) + 1 if tail else 0)
+        ids = self._encode(text).ids[:room]
+        whole = [CLS, *ids, SEP]
+        return ([*whole, *tail, SEP] if tail else whole), len(whole)
+
+    def run(self, item: Ids) -> Logits:
+        """Raw logits (C,) of one input, computed on the calling thread."""
+        ids, first = item
+        row = np.array([ids], dtype=np.int64)
+        segments = np.zeros_like(row)
+        segments[0, first:] = 1
+        outputs: list[Any] = self._session.run(["logits"], {"ids": row, "segments": segments})
+        logits: Logits = outputs[0][0]
+        return logits
+
+    def calibrate(self, logits: Logits, kind: Kind) -> Scores:
+        """Probabilities by category from raw logits (C,)."""
+        scaled = logits[self._columns] * self._slopes[kind] + self._intercepts[kind]
+        return dict(zip(self._names, (1.0 / (1.0 + np.exp(-scaled))).tolist(), strict=True))
+
+    def windows(self, text: str) -> list[Span]:
+        """Overlapping ranges of at most `max_tokens` tokens that together cover the text."""
+        room = self.artifact.max_tokens - 2
+        if len(text) <= room:  # a token is at least one character
+            return [Span(0, len(text))]
+        offsets = self._encode(text).offsets
+        if len(offsets) <= room:
+            return [Span(0, len(text))]
+        count = math.ceil((len(offsets) - self.artifact.overlap_tokens) / (room - self.artifact.overlap_tokens))
+        # Equal strides: no last window of a few tokens that would be judged without what stands before it.
+        starts = [round(n * (len(offsets) - room) / (count - 1)) for n in range(count)]
+        spans = [Span(offsets[begin][0], offsets[begin + room - 1][1]) for begin in starts]
+        return [Span(0, spans[0].end), *spans[1:-1], Span(spans[-1].start, len(text))]
+
+    def _encode(self, text: str) -> Any:
+        """Tokens without [CLS] and [SEP]; a lone surrogate has no UTF-8 and is read as '?'."""
+        if not text.isascii():
+            text = text.encode("utf-8", "replace").decode("utf-8")
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+    async def close(self) -> None:
+        """Drain and end the workers."""
+        await self._batcher.close()

@@ -1,0 +1,108 @@
+"""The command line: `weir serve`, `weir moderate`, `weir key new`.
+
+Owns arguments, exit codes and the one sentence that a refused start prints. Refuses to do the work itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import os
+import re
+import secrets
+import sys
+from collections.abc import Sequence
+
+from service import __version__
+from service.config import load_settings
+from service.errors import StartRefused
+
+REFUSED = 2
+INTERRUPTED = 130
+_KEY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except StartRefused as refused:
+        print(f"weir: {refused.message}", file=sys.stderr)
+        return REFUSED
+    except OSError as exc:
+        if isinstance(exc, BrokenPipeError):
+            # The reader had enough; keep the interpreter from complaining when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return REFUSED
+        print(f"weir: {exc.filename or 'input'}: {exc.strerror}.", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        sys.stdout.flush()
+        # A thread may be waiting for a line of standard input that never comes; exiting politely would wait with it.
+        os._exit(INTERRUPTED)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="weir", description="Self-hosted harm moderation. Settings: WEIR_*.")
+    parser.add_argument("--version", action="version", version=f"weir {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="answer over HTTP, on WEIR_HOST and WEIR_PORT")
+    serve.set_defaults(run=_serve)
+
+    moderate = commands.add_parser(
+        "moderate",
+        help="judge the lines of a file",
+        description="Judge lines of text, or of JSON ({'text': ...} or a native request); one JSON line out for each. "
+        "Exit code: 0 clean, 1 flagged, 2 error.",
+    )
+    moderate.add_argument("file", nargs="?", default="-", metavar="FILE", help="'-', the default, is standard input")
+    moderate.add_argument("--policy", help="for lines that name none")
+    moderate.add_argument("--role", default="", help="user, assistant ...: for lines that name none")
+    moderate.set_defaults(run=_moderate)
+
+    key = commands.add_parser("key", help="make a key").add_subparsers(required=True, metavar="COMMAND")
+    new = key.add_parser("new", help="print a new key, once, and its line for WEIR_API_KEYS")
+    new.add_argument("name", nargs="?", default="key", metavar="NAME")
+    new.set_defaults(run=_new_key)
+    return parser
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from service.serve import run  # `weir key new` need not load a web framework
+
+    run(load_settings())
+    return 0
+
+
+def _moderate(arguments: argparse.Namespace) -> int:
+    return asyncio.run(_moderate_file(arguments))
+
+
+async def _moderate_file(arguments: argparse.Namespace) -> int:
+    from service.bulk import Progress, Rows, moderate_lines, open_source  # as above
+    from service.log import configure_logging
+    from service.wiring import open_runtime
+
+    settings = load_settings()
+    configure_logging("error", settings.log_format)
+    source, size = open_source(arguments.file)
+    async with open_runtime(settings) as runtime:
+        rows = Rows(arguments.policy, arguments.role)
+        return await moderate_lines(runtime, source, sys.stdout, rows, Progress(sys.stderr, size))
+
+
+def _new_key(arguments: argparse.Namespace) -> int:
+    if not _KEY_NAME.fullmatch(arguments.name):
+        raise StartRefused("A key's name must be 1 to 64 letters, digits, '_', '.' or '-'.")
+    key = "weir_" + secrets.token_urlsafe(32)
+    print(f"Key, shown this once:  {key}")
+    print(f"For WEIR_API_KEYS:     {arguments.name}:{hashlib.sha256(key.encode()).hexdigest()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

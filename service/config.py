@@ -1,0 +1,230 @@
+"""Settings: every `WEIR_*` name, its default, and the combinations that are refused.
+
+Owns the environment, read once at start. Refuses to know what a setting does: values are handed down by `wiring`.
+A wrong name, value or combination stops the start with one sentence (StartRefused) that never shows a value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from service.errors import StartRefused
+
+PREFIX = "WEIR_"
+_REPO_ROOT = Path(__file__).resolve().parent.parent
+
+# Kubernetes puts WEIR_PORT=tcp://... and the like into every pod beside a Service called `weir`.
+_KUBERNETES_NAME = re.compile(r"^WEIR_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*)$")
+_KUBERNETES_PORT = re.compile(r"^(tcp|udp)://")
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0, le=3600)]
+
+
+def _check_http(value: str) -> str:
+    if not re.match(r"https?://[^\s/]", value):
+        raise ValueError("must be an http:// or https:// address")
+    return value
+
+
+Url = Annotated[str, AfterValidator(_check_http)]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A caller's key as configured: only its SHA-256 is known. No policies means all of them."""
+
+    name: str
+    sha256: str = field(repr=False)
+    policies: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, entry: str) -> Self:
+        """Read `name:sha256[:policy|policy]`; ValueError says what is wrong, without the entry."""
+        name, _, rest = entry.strip().partition(":")
+        digest, _, policies = rest.partition(":")
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+            raise ValueError("a key's name must be 1 to 64 letters, digits, '_', '.' or '-'")
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
+            raise ValueError("a key must be written name:sha256, with 64 hexadecimal digits (`weir key new` makes one)")
+        names = tuple(policy for policy in policies.split("|") if policy)
+        return cls(name, digest.lower(), names)
+
+
+def _default_model_dir() -> Path:
+    """The artefact of the checkout that this file lies in, else the one packed into the wheel."""
+    checkout = _REPO_ROOT / "models" / "artifacts" / "default"
+    return checkout if checkout.is_dir() else Path(__file__).resolve().parent / "artifact"
+
+
+def _default_threads() -> int:
+    """As many threads as this process may use cores, four at most: a small model gains nothing from more."""
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+class Settings(BaseModel):
+    """What an operator may set. Frozen; names are the environment's, without `WEIR_`, in lower case.
+
+    Making one reads nothing but its arguments; `load_settings` is the one reader of the environment.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Where it listens.
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    workers: Count = 1
+    replicas: Count = 1
+    drain_s: Seconds = 5.0
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "plain"] = "auto"
+
+    # What it takes in.
+    max_body_bytes: Count = 1 << 20
+    max_text_chars: Count = 200_000
+    max_items: Count = 256
+    request_budget_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+
+    # The model and the policies.
+    model_dir: Path = Field(default_factory=_default_model_dir)
+    policy_dir: Path | None = None
+    preset: Literal["strict", "balanced", "permissive"] = "balanced"
+    threads: Count = Field(default_factory=_default_threads)
+    queue_items: Count = 1024
+    screen: Literal["on", "off"] = "on"
+
+    # Who may call.
+    api_keys: tuple[ApiKey, ...] = ()
+    admin_keys: tuple[ApiKey, ...] = ()
+    secret: SecretStr | None = None
+
+    # State.
+    data_dir: Path = Path(".weir")
+    cache: Literal["off", "memory", "redis"] = "memory"
+    cache_url: SecretStr | None = None
+    cache_scope: Literal["shared", "key"] | None = None
+    store_url: SecretStr | None = None
+
+    # Others that it talks to.
+    upstream_openai: Url | None = Field(default=None, repr=False)  # an address may carry a password
+    upstream_anthropic: Url | None = Field(default=None, repr=False)
+    upstreams: str | None = None
+    judge_url: Url | None = Field(default=None, repr=False)
+    judge_model: str | None = None
+    judge_key: SecretStr | None = None
+    image_hosts: tuple[str, ...] = ()
+
+    @field_validator("api_keys", "admin_keys", mode="before")
+    @classmethod
+    def _parse_keys(cls, value: object) -> object:
+        """Take the comma-separated form of the environment."""
+        if not isinstance(value, str):
+            return value
+        keys = tuple(ApiKey.parse(entry) for entry in value.split(",") if entry.strip())
+        if len({key.name for key in keys}) != len(keys):
+            raise ValueError("two keys have the same name")
+        return keys
+
+    @field_validator("image_hosts", mode="before")
+    @classmethod
+    def _parse_hosts(cls, value: object) -> object:
+        """Take the comma-separated form of the environment."""
+        return tuple(host.strip() for host in value.split(",") if host.strip()) if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        """Take `INFO` as well as `info`."""
+        return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Self:
+        """Refuse what could only fail later, or silently do something else than was meant."""
+        if self.cache == "redis" and not _is_redis(self.cache_url):
+            raise ValueError("WEIR_CACHE=redis needs WEIR_CACHE_URL, a redis:// address")
+        if self.cache_url is not None and self.cache != "redis":
+            raise ValueError("WEIR_CACHE_URL is set, but WEIR_CACHE is not redis")
+        if self.replicas > 1 and not _is_redis(self.store_url):
+            raise ValueError("WEIR_REPLICAS over 1 needs WEIR_STORE_URL, a redis:// address that every replica reaches")
+        if self.judge_url is None and (self.judge_model is not None or self.judge_key is not None):
+            raise ValueError("WEIR_JUDGE_MODEL and WEIR_JUDGE_KEY need WEIR_JUDGE_URL")
+        if {key.sha256 for key in self.api_keys} & {key.sha256 for key in self.admin_keys}:
+            raise ValueError("WEIR_API_KEYS and WEIR_ADMIN_KEYS share a key")
+        if self.max_text_chars > self.max_body_bytes:
+            raise ValueError("WEIR_MAX_TEXT_CHARS is over WEIR_MAX_BODY_BYTES, so that it could never be reached")
+        return self
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment (the process's own by default), or StartRefused."""
+    given = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    if given.get("PORT") and not _KUBERNETES_PORT.match(given["PORT"]):
+        values["port"] = given["PORT"]
+    for name, value in given.items():
+        if not name.startswith(PREFIX) or _is_from_kubernetes(name, value):
+            continue
+        key = name.removeprefix(PREFIX).lower()
+        if key not in Settings.model_fields or name != name.upper():
+            raise StartRefused(f"{name} is not a setting of Weir{_closest(key)}.")
+        if value:
+            values[key] = value
+    try:
+        return Settings(**values)
+    except ValidationError as exc:
+        raise StartRefused(_sentence(exc)) from None
+
+
+def not_in_use(settings: Settings) -> tuple[str, ...]:
+    """Names of settings that were set and do nothing in this version, because their feature is not built yet."""
+    harmless: dict[str, object] = {"workers": 1, "replicas": 1, "screen": "off", "cache": "off"}
+    waiting = (
+        *("workers", "replicas", "screen", "cache", "cache_url", "cache_scope", "store_url", "data_dir", "secret"),
+        *("admin_keys", "upstream_openai", "upstream_anthropic", "upstreams"),
+        *("judge_url", "judge_model", "judge_key", "image_hosts"),
+    )
+    return tuple(
+        PREFIX + name.upper()
+        for name in waiting
+        if name in settings.model_fields_set and getattr(settings, name) != harmless.get(name)
+    )
+
+
+def _is_redis(url: SecretStr | None) -> bool:
+    return url is not None and url.get_secret_value().startswith(("redis://", "rediss://", "unix://"))
+
+
+def _is_from_kubernetes(name: str, value: str) -> bool:
+    return bool(_KUBERNETES_NAME.match(name) or (name.endswith("_PORT") and _KUBERNETES_PORT.match(value)))
+
+
+def _closest(key: str) -> str:
+    near = difflib.get_close_matches(key.lower(), Settings.model_fields, n=1, cutoff=0.5)
+    return f"; the closest name is {PREFIX}{near[0].upper()}" if near else ""
+
+
+def _sentence(exc: ValidationError) -> str:
+    """The first error as one sentence; pydantic's own messages name the rule, never the value."""
+    error = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+    message = error["msg"].removeprefix("Value error, ").rstrip(".")
+    if not error["loc"]:
+        return f"{message}."
+    name = PREFIX + str(error["loc"][0]).upper()
+    return f"{name}: {message[:1].lower()}{message[1:]}."

@@ -1,0 +1,158 @@
+"""Our exceptions, with each one's HTTP status and stable code.
+
+Owns the one table of what can go wrong. Refuses to know HTTP frameworks and dialects, and never carries content:
+`message` is written for the caller, from facts about the input, not from the input.
+
+    WeirError                          500  internal_error
+    ├── BadInput                       400  invalid_request
+    │   ├── InvalidJson                400  invalid_json
+    │   ├── EmptyInput                 400  empty_input
+    │   ├── UnknownPolicy              404  unknown_policy
+    │   ├── UnknownModel               404  unknown_model
+    │   ├── TextTooLong                413  text_too_long
+    │   ├── BodyTooLarge               413  body_too_large
+    │   ├── TooManyItems               413  too_many_items
+    │   └── Unsupported                400  unsupported_input
+    ├── Unauthorized                   401  invalid_api_key
+    ├── Forbidden                      403  policy_forbidden
+    ├── Overloaded                     429  overloaded
+    ├── DeadlineExceeded               503  deadline_exceeded
+    ├── ScorerFailed                   503  scorer_failed
+    ├── Draining                       503  draining
+    └── StartRefused                   (stops the start)
+        ├── ArtifactInvalid
+        └── PolicyInvalid
+"""
+
+from __future__ import annotations
+
+
+class WeirError(Exception):
+    """Base of everything that Weir raises on purpose."""
+
+    status = 500
+    code = "internal_error"
+    retry_after_s: int | None = None
+
+    def __init__(self, message: str = "Something went wrong inside Weir.", param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class BadInput(WeirError):
+    """The request cannot be judged as it is."""
+
+    status = 400
+    code = "invalid_request"
+
+
+class InvalidJson(BadInput):
+    """The body is not JSON, or nested too deeply."""
+
+    code = "invalid_json"
+
+
+class EmptyInput(BadInput):
+    """There is no text to judge."""
+
+    code = "empty_input"
+
+
+class UnknownPolicy(BadInput):
+    """No policy has that name."""
+
+    status = 404
+    code = "unknown_policy"
+
+
+class UnknownModel(BadInput):
+    """No model has that name."""
+
+    status = 404
+    code = "unknown_model"
+
+
+class TextTooLong(BadInput):
+    """A text is over the limit in code points."""
+
+    status = 413
+    code = "text_too_long"
+
+
+class BodyTooLarge(BadInput):
+    """The body is over the limit in bytes."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class TooManyItems(BadInput):
+    """A batch is over the limit in items."""
+
+    status = 413
+    code = "too_many_items"
+
+
+class Unsupported(BadInput):
+    """A kind of input that this deployment does not judge, such as an image."""
+
+    code = "unsupported_input"
+
+
+class Unauthorized(WeirError):
+    """The key is missing or wrong."""
+
+    status = 401
+    code = "invalid_api_key"
+
+
+class Forbidden(WeirError):
+    """The key may not use this policy."""
+
+    status = 403
+    code = "policy_forbidden"
+
+
+class Overloaded(WeirError):
+    """The queue is full; later is better."""
+
+    status = 429
+    code = "overloaded"
+    retry_after_s = 1
+
+
+class DeadlineExceeded(WeirError):
+    """The work was not done within its budget."""
+
+    status = 503
+    code = "deadline_exceeded"
+    retry_after_s = 1
+
+
+class ScorerFailed(WeirError):
+    """The model could not score."""
+
+    status = 503
+    code = "scorer_failed"
+    retry_after_s = 5
+
+
+class Draining(WeirError):
+    """The process is about to stop."""
+
+    status = 503
+    code = "draining"
+    retry_after_s = 2
+
+
+class StartRefused(WeirError):
+    """The service cannot start as configured; the message says why in one sentence."""
+
+
+class ArtifactInvalid(StartRefused):
+    """A model artefact is incomplete, altered, or speaks of unknown categories."""
+
+
+class PolicyInvalid(StartRefused):
+    """A policy file is wrong."""

@@ -1,0 +1,69 @@
+"""Every Prometheus series of the service, in a registry of its own.
+
+Owns the names, labels and buckets. Refuses to know content: each label takes its values from a closed set (route
+templates, statuses, categories, stages, codes), never a path, a key or a text.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from service import __version__
+from service.types import Verdict
+
+# One text takes milliseconds, a long batch seconds: buckets in seconds, dense where texts are.
+_LATENCY = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """The series of one running service; two of them can live in one process."""
+
+    def __init__(self) -> None:
+        """Make the registry and every series in it."""
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter("weir_requests", "Requests answered.", ["route", "status"], registry=registry)
+        self.request_seconds = Histogram(
+            "weir_request_seconds", "Time to answer a request.", ["route"], buckets=_LATENCY, registry=registry
+        )
+        self.stage_seconds = Histogram(
+            "weir_stage_seconds", "Time that a stage took.", ["stage"], buckets=_LATENCY, registry=registry
+        )
+        self.verdicts = Counter("weir_verdicts", "Verdicts by action.", ["action"], registry=registry)
+        self.flags = Counter("weir_flags", "Categories that were flagged.", ["category"], registry=registry)
+        self.degraded = Counter(
+            "weir_degraded", "Verdicts that a stage was missing from.", ["stage"], registry=registry
+        )
+        self.rejections = Counter("weir_rejections", "Inputs refused, by error code.", ["code"], registry=registry)
+        self.queue_depth = Gauge("weir_queue_depth", "Items waiting for the model.", registry=registry)
+        self.queue_wait_seconds = Histogram(
+            "weir_queue_wait_seconds", "Time an item waited for the model.", buckets=_LATENCY, registry=registry
+        )
+        self.batch_items = Histogram("weir_batch_items", "Items per batch.", buckets=_SIZES, registry=registry)
+        self._build = Gauge("weir_build_info", "Version of Weir.", ["version"], registry=registry)
+        self._model = Gauge("weir_model_info", "Model that is loaded.", ["model"], registry=registry)
+        self._build.labels(__version__).set(1)
+
+    def name_model(self, model: str) -> None:
+        """State which model is loaded, in place of the one before."""
+        self._model.clear()
+        self._model.labels(model).set(1)
+
+    def count_request(self, route: str, status: int, seconds: float) -> None:
+        """Count one answered request. `route` is a template."""
+        self.requests.labels(route, str(status)).inc()
+        self.request_seconds.labels(route).observe(seconds)
+
+    def count_verdict(self, verdict: Verdict) -> None:
+        """Count one verdict: its action, the categories it flags and the stages it lacks."""
+        self.verdicts.labels(verdict.action.wire).inc()
+        for judgement in verdict.judgements:
+            if judgement.flagged:
+                self.flags.labels(judgement.category).inc()
+        for entry in verdict.degraded:
+            # `language:fr` counts as one stage, not as one series per language.
+            self.degraded.labels(entry.partition(":")[0]).inc()
+
+    def render(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)

@@ -1,0 +1,170 @@
+"""The path of one content: stages in order, each with its budget; then the decision.
+
+Owns order, budgets, gates and degradation. Refuses to know policy numbers, models and HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.errors import Overloaded, WeirError
+from service.metrics import Metrics
+from service.policy import Policy, PolicyBook, decide
+from service.taxonomy import Action
+from service.types import Content, Finding, Judgement, Span, Stage, Verdict
+
+log = logging.getLogger("weir.pipeline")
+
+REVISION_LIMIT = 20_000  # code points; a suggested revision of a longer text would only repeat it
+
+
+class Gate(Protocol):
+    """Whether a step has something to do for this content, given what was found so far."""
+
+    def __call__(self, content: Content, so_far: Sequence[Finding]) -> bool:
+        """True where the stage is to run."""
+        ...
+
+
+class LanguageOf(Protocol):
+    """Names the language of a text, and whether the model was measured on it."""
+
+    def __call__(self, text: str) -> tuple[str, bool]:
+        """(ISO 639-1 code or 'und', measured)."""
+        ...
+
+
+def always(content: Content, so_far: Sequence[Finding]) -> bool:
+    """The gate of a stage that every text passes."""
+    return True
+
+
+def has_context(content: Content, so_far: Sequence[Finding]) -> bool:
+    """The gate of a stage that reads the turns before."""
+    return any(turn.text.strip() for turn in content.context)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage, when it runs, how long it may take, and whether its failure may pass silently (it is still named)."""
+
+    stage: Stage
+    budget_s: float
+    gate: Gate = always
+    fail_open: bool = False
+
+
+class Pipeline:
+    """Runs the steps over a content and makes the verdict."""
+
+    def __init__(
+        self, steps: Sequence[Step], policies: PolicyBook, language_of: LanguageOf, model: str, metrics: Metrics
+    ) -> None:
+        self._steps = tuple(steps)
+        self.policies = policies
+        self._language_of = language_of
+        self._model = model
+        self._metrics = metrics
+
+    async def moderate(self, content: Content) -> Verdict:
+        """Judge one content.
+
+        Raises UnknownPolicy, and Overloaded when there is no room for it; any other failure of a stage is named in
+        `degraded` and can only raise the action.
+        """
+        begun = time.perf_counter()
+        policy = self.policies.get(content.policy)
+        findings: list[Finding] = []
+        failed: list[Step] = []
+        timings: dict[str, float] = {}
+        for step in self._steps:
+            if not step.gate(content, findings):
+                continue
+            started = time.perf_counter()
+            try:
+                async with asyncio.timeout(step.budget_s):
+                    findings.extend(await step.stage.inspect(content, tuple(findings)))
+            except Overloaded:
+                raise
+            except (WeirError, TimeoutError) as error:
+                self._note_failure(step, error, failed)
+            except Exception as error:  # a stage's own defect must not become "fine", nor take the process down
+                self._note_failure(step, error, failed)
+            elapsed = time.perf_counter() - started
+            timings[step.stage.name] = elapsed * 1e3
+            self._metrics.stage_seconds.labels(step.stage.name).observe(elapsed)
+        verdict = self._verdict(content, policy, findings, failed, timings, begun)
+        self._metrics.count_verdict(verdict)
+        return verdict
+
+    @staticmethod
+    def _note_failure(step: Step, error: Exception, failed: list[Step]) -> None:
+        failed.append(step)
+        log.warning("stage failed", extra={"stage": step.stage.name, "error": type(error).__name__})
+
+    def _verdict(
+        self,
+        content: Content,
+        policy: Policy,
+        findings: list[Finding],
+        failed: list[Step],
+        timings: dict[str, float],
+        begun: float,
+    ) -> Verdict:
+        language, measured = self._language_of(content.text)
+        action, judgements = decide(
+            findings,
+            policy,
+            degraded=any(not step.fail_open for step in failed),
+            unmeasured_language=not measured,
+        )
+        degraded = [step.stage.name for step in failed]
+        if not measured:
+            degraded.append(f"language:{language}")
+        revision = revise(content.text, findings, judgements) if action >= Action.BLOCK else None
+        timings["total"] = (time.perf_counter() - begun) * 1e3
+        return Verdict(
+            action=action,
+            judgements=judgements,
+            findings=tuple(findings),
+            policy=policy.name,
+            policy_version=policy.version,
+            model=self._model,
+            language=language,
+            degraded=tuple(degraded),
+            suggested_revision=revision,
+            timings_ms=timings,
+        )
+
+
+def revise(text: str, findings: Sequence[Finding], judgements: Sequence[Judgement]) -> str | None:
+    """The text without the spans that were flagged, each replaced by what it was; None where no span is known."""
+    lines = {judgement.category: judgement.threshold for judgement in judgements if judgement.flagged}
+    spans = [(f.span, f.category) for f in findings if f.span and f.score >= lines.get(f.category, 2.0)]
+    if not spans or len(text) > REVISION_LIMIT:
+        return None
+    pieces: list[str] = []
+    position = 0
+    for span, category in _merged(spans):
+        pieces.append(text[position : span.start])
+        pieces.append(f"[removed: {category}]")
+        position = span.end
+    pieces.append(text[position:])
+    return "".join(pieces)
+
+
+def _merged(spans: list[tuple[Span, str]]) -> list[tuple[Span, str]]:
+    """Overlapping spans joined, named after the first of each group."""
+    merged: list[tuple[Span, str]] = []
+    for span, category in sorted(spans, key=lambda pair: (pair[0].start, -pair[0].end)):
+        if merged and span.start < merged[-1][0].end:
+            last, name = merged[-1]
+            merged[-1] = (Span(last.start, max(last.end, span.end)), name)
+        else:
+            merged.append((span, category))
+    return merged

@@ -1,0 +1,120 @@
+"""Thresholds, policies and the verdict. Pure: no HTTP, no model, no clock, no files.
+
+Owns every number that turns a score into an action, and `decide`, the one place where an Action is made.
+Refuses to know how a score came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from service.errors import PolicyInvalid, UnknownPolicy
+from service.taxonomy import CATEGORIES, Action
+from service.types import Finding, Judgement
+
+PRESETS = ("strict", "balanced", "permissive")
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The lines of one category, flag <= review <= block.
+
+    `most` caps the action, `max_lowering` bounds how far adjudicators together may lower the detectors' maximum.
+    """
+
+    flag: float
+    review: float
+    block: float
+    max_lowering: float = 0.0
+    most: Action = Action.BLOCK
+
+    def action(self, score: float) -> Action:
+        """The action that a score calls for in this category."""
+        reached = Action.ALLOW
+        for line, action in ((self.flag, Action.FLAG), (self.review, Action.REVIEW), (self.block, Action.BLOCK)):
+            if score >= line:
+                reached = action
+        return min(reached, self.most)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything that a verdict depends on besides the scores. `version` names these very numbers."""
+
+    name: str
+    version: str
+    preset: str
+    thresholds: Mapping[str, Thresholds]
+    on_degraded: Action = Action.REVIEW
+    on_language: Action = Action.ALLOW  # what a text in an unmeasured language is raised to; ALLOW is a note only
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyBook:
+    """All policies by name: one reference, swapped whole."""
+
+    policies: Mapping[str, Policy]
+
+    def get(self, name: str) -> Policy:
+        """The policy of that name, or UnknownPolicy."""
+        try:
+            return self.policies[name]
+        except KeyError:
+            raise UnknownPolicy("There is no policy of that name.", param="policy") from None
+
+
+def check_thresholds(policy: str, thresholds: Mapping[str, Thresholds]) -> None:
+    """Raise PolicyInvalid, in one sentence, unless every category has ordered lines within 0..1."""
+    missing = sorted(set(CATEGORIES) - set(thresholds))
+    if missing:
+        raise PolicyInvalid(f"policy {policy}: category {missing[0]!r} has no thresholds")
+    for name, lines in thresholds.items():
+        if name not in CATEGORIES:
+            raise PolicyInvalid(f"policy {policy}: category {name!r} is not in the taxonomy")
+        if not 0.0 < lines.flag <= lines.review <= lines.block <= 1.0:
+            raise PolicyInvalid(f"policy {policy}: {name} needs 0 < flag <= review <= block <= 1")
+
+
+def resolve(findings: Iterable[Finding], policy: Policy) -> dict[str, float]:
+    """One score per category: detectors' maximum, then the adjudicators' proposals, then what names imply.
+
+    Any raise wins. The lowest lowering counts, but never further than `max_lowering` below the detectors' maximum,
+    and never below a final finding.
+    """
+    detected: dict[str, float] = dict.fromkeys(CATEGORIES, 0.0)
+    final: dict[str, float] = {}
+    proposals: dict[str, list[float]] = {}
+    for finding in findings:
+        if finding.overrides:
+            proposals.setdefault(finding.category, []).append(finding.score)
+        else:
+            detected[finding.category] = max(detected[finding.category], finding.score)
+        if finding.final:
+            final[finding.category] = max(final.get(finding.category, 0.0), finding.score)
+    scores = dict(detected)
+    for category, proposed in proposals.items():
+        top = detected[category]
+        bound = max(0.0, top - policy.thresholds[category].max_lowering, final.get(category, 0.0))
+        scores[category] = max(proposed) if max(proposed) > top else max(min(proposed), bound)
+    for name, category in CATEGORIES.items():
+        if category.parent is not None:
+            scores[category.parent] = max(scores[category.parent], scores[name])
+    return scores
+
+
+def decide(
+    findings: Iterable[Finding], policy: Policy, *, degraded: bool, unmeasured_language: bool
+) -> tuple[Action, tuple[Judgement, ...]]:
+    """Make the action: the strictest over categories, raised where a stage failed or the language is unmeasured."""
+    scores = resolve(findings, policy)
+    judgements = tuple(
+        Judgement(name, scores[name], policy.thresholds[name].flag, policy.thresholds[name].action(scores[name]))
+        for name in CATEGORIES
+    )
+    action = max(judgement.action for judgement in judgements)
+    if degraded:
+        action = max(action, policy.on_degraded)
+    if unmeasured_language:
+        action = max(action, policy.on_language)
+    return action, judgements

@@ -1,0 +1,114 @@
+"""Policies from TOML and from the presets of the model's manifest.
+
+Owns the file form of a policy. Refuses to know how a policy decides. Everything that is wrong raises PolicyInvalid
+with one sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from service.errors import PolicyInvalid
+from service.policy import PRESETS, Policy, PolicyBook, Thresholds, check_thresholds
+from service.taxonomy import CATEGORIES, Action
+
+_POLICY_KEYS = {"preset", "on_degraded", "on_language", "categories"}
+_CATEGORY_KEYS = {"flag", "review", "block", "max_lowering", "most"}
+DEFAULT_MAX_LOWERING = 0.0
+
+
+class PresetLines(Protocol):
+    """The three lines of a category in a preset of the manifest."""
+
+    @property
+    def flag(self) -> float: ...  # noqa: D102
+    @property
+    def review(self) -> float: ...  # noqa: D102
+    @property
+    def block(self) -> float: ...  # noqa: D102
+
+
+Presets = Mapping[str, Mapping[str, PresetLines]]
+
+
+def load_policies(path: Path, folder: Path | None, presets: Presets, digest: str, preset: str) -> PolicyBook:
+    """The policies of `path` and those of an operator's folder; `preset` is taken where a policy names none."""
+    document = _read(path)
+    defaults = document.get("defaults", {})
+    entries: dict[str, dict[str, Any]] = dict(document.get("policies", {}))
+    if folder is not None:
+        if not folder.is_dir():
+            raise PolicyInvalid("WEIR_POLICY_DIR is not a folder")
+        entries |= {file.stem: _read(file) for file in sorted(folder.glob("*.toml"))}
+    if "default" not in entries:
+        raise PolicyInvalid("there is no policy called default")
+    return PolicyBook(
+        {name: _policy(name, {"preset": preset, **entry}, defaults, presets, digest) for name, entry in entries.items()}
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PolicyInvalid(f"{path.name} cannot be read") from error
+    except ValueError as error:
+        raise PolicyInvalid(f"{path.name} is not TOML: {error}") from error
+
+
+def _policy(name: str, entry: dict[str, Any], defaults: dict[str, Any], presets: Presets, digest: str) -> Policy:
+    _refuse_unknown(f"policy {name}", entry, _POLICY_KEYS)
+    preset = entry["preset"]
+    if preset not in PRESETS:
+        raise PolicyInvalid(f"policy {name}: preset must be one of {', '.join(PRESETS)}")
+    own, shared = entry.get("categories", {}), defaults.get("categories", {})
+    unknown = sorted({*own, *shared} - set(CATEGORIES))
+    if unknown:
+        raise PolicyInvalid(f"policy {name}: category {unknown[0]!r} is not in the taxonomy")
+    lowering = defaults.get("max_lowering", DEFAULT_MAX_LOWERING)
+    thresholds = {
+        category: _thresholds(
+            name, category, presets[preset][category],
+            {"max_lowering": lowering, **shared.get(category, {}), **own.get(category, {})},
+        )
+        for category in CATEGORIES
+    }
+    check_thresholds(name, thresholds)
+    on_degraded = _action(name, entry.get("on_degraded", "review"))
+    on_language = _action(name, entry.get("on_language", "allow"))
+    numbers = {c: [t.flag, t.review, t.block, t.max_lowering, int(t.most)] for c, t in thresholds.items()}
+    content = json.dumps([preset, int(on_degraded), int(on_language), numbers, digest], sort_keys=True)
+    version = f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    return Policy(name, version, preset, thresholds, on_degraded, on_language)
+
+
+def _thresholds(policy: str, category: str, lines: PresetLines, entry: dict[str, Any]) -> Thresholds:
+    _refuse_unknown(f"policy {policy}, {category}", entry, _CATEGORY_KEYS)
+    try:
+        return Thresholds(
+            flag=float(entry.get("flag", lines.flag)),
+            review=float(entry.get("review", lines.review)),
+            block=float(entry.get("block", lines.block)),
+            max_lowering=float(entry["max_lowering"]),
+            most=_action(policy, entry.get("most", "block")),
+        )
+    except (TypeError, ValueError) as error:
+        raise PolicyInvalid(f"policy {policy}: {category} has a line that is not a number") from error
+
+
+def _action(policy: str, name: object) -> Action:
+    for action in Action:
+        if action.wire == name:
+            return action
+    raise PolicyInvalid(f"policy {policy}: an action is one of {', '.join(a.wire for a in Action)}")
+
+
+def _refuse_unknown(where: str, entry: Mapping[str, object], known: set[str]) -> None:
+    unknown = sorted(set(entry) - known)
+    if unknown:
+        raise PolicyInvalid(f"{where}: {unknown[0]!r} is not a key; there are {', '.join(sorted(known))}")

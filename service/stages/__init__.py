@@ -1,0 +1,1 @@
+"""The detectors and adjudicators, a file each."""

@@ -1,0 +1,53 @@
+"""The text together with the turns before it: harmless alone and harmful as an answer, or the other way round.
+
+Owns how a pair's score becomes a proposal. Refuses to know thresholds; how far a lowering may go is the policy's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from service.normalize import views
+from service.types import Content, Finding, Scorer, Turn
+
+MARGIN = 0.05  # a smaller difference between pair and text alone is noise
+CONTEXT_CHARS = 2_000  # of the turns before, the latest; the model reads fewer tokens than that
+MOST_WINDOWS = 8  # windows of the text that are read with their context
+
+
+class ContextStage:
+    """An adjudicator: proposes the pair's score where it differs from the detectors'.
+
+    Turns of roles that are not trusted can only raise: whoever writes the context could talk the score down.
+    """
+
+    name = "context"
+
+    def __init__(self, scorer: Scorer, *, trusted_roles: Collection[str]) -> None:
+        self._scorer = scorer
+        self._trusted = frozenset(trusted_roles)
+
+    async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
+        """Propose a score for each category whose pair score differs."""
+        context = latest_turns(content.context)
+        plain = views(content.text)[0]
+        spans = self._scorer.windows(plain.text)[:MOST_WINDOWS]
+        scored = await self._scorer.score([(plain.text[s.start : s.end], context) for s in spans], content.kind)
+        detected: dict[str, float] = {}
+        for finding in so_far:
+            if not finding.overrides:
+                detected[finding.category] = max(detected.get(finding.category, 0.0), finding.score)
+        may_lower = all(turn.role in self._trusted for turn in content.context)
+        findings: list[Finding] = []
+        for category in scored[0]:
+            together, alone = max(scores[category] for scores in scored), detected.get(category, 0.0)
+            if together > alone + MARGIN or (may_lower and together < alone - MARGIN):
+                reason = f"model:{self._scorer.version}"
+                findings.append(Finding(category, together, self.name, reason, overrides=True))
+        return findings
+
+
+def latest_turns(turns: Sequence[Turn]) -> str:
+    """The end of the conversation, plainly joined, oldest first."""
+    joined = "\n".join(views(turn.text[-CONTEXT_CHARS:])[0].text for turn in turns[-4:] if turn.text.strip())
+    return joined[-CONTEXT_CHARS:]

@@ -1,0 +1,122 @@
+"""The classifier over every view and every window of a text.
+
+Owns how window scores become one score per category, and where in the text the harm stands. Refuses to know
+thresholds, and how a score is computed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.normalize import View, views
+from service.types import Content, Finding, Kind, Scorer, Scores, Span
+
+LOCATE_FROM = 0.2  # a category below this score is not worth a second look for its place
+LOCATE_SHARE = 0.6  # a sentence is the place when it alone reaches this share of its window's score
+MOST_SENTENCES = 24  # of one window that are looked at
+MOST_PLACES = 4  # spans of one category
+LEAST_SCORE = 0.01  # findings below say nothing
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]*\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A window of a view, `start` and `end` in the view's text."""
+
+    view: View
+    span: Span
+
+    @property
+    def text(self) -> str:
+        """What is scored."""
+        return self.view.text[self.span.start : self.span.end]
+
+    def original(self, span: Span) -> Span:
+        """A range of this piece's text as a range of the original."""
+        return Span(*self.view.original_span(self.span.start + span.start, self.span.start + span.end))
+
+
+class SemanticStage:
+    """A detector: per category the highest calibrated score over views and windows."""
+
+    name = "semantic"
+
+    def __init__(self, scorer: Scorer, *, window_shift: float) -> None:
+        self._scorer = scorer
+        self._window_shift = window_shift
+
+    async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
+        """Score the content's text alone, without its context."""
+        pieces = self._pieces(content.text)
+        scored = await self._scorer.score([(piece.text, "") for piece in pieces], content.kind)
+        best: dict[str, tuple[float, int]] = {}  # category -> (score, which piece)
+        windows = sum(piece.view is pieces[0].view for piece in pieces)
+        for n, scores in enumerate(scored):
+            for category, score in scores.items():
+                if category not in best or score > best[category][0]:
+                    best[category] = (score, n)
+        places = await self._locate(pieces, best, content.kind) if content.explain else {}
+        findings: list[Finding] = []
+        for category, (score, n) in best.items():
+            pooled = shift_for_windows(score, windows, self._window_shift)
+            if pooled < LEAST_SCORE:
+                continue
+            spans = places.get(category) or [pieces[n].original(Span(0, len(pieces[n].text)))]
+            findings.extend(
+                Finding(category, pooled, self.name, f"model:{self._scorer.version}", span) for span in spans
+            )
+        return findings
+
+    def _pieces(self, text: str) -> list[Piece]:
+        """Every window of the plain view, and those of the other views that the plain one does not hold already."""
+        plain, *others = views(text)
+        pieces = [Piece(plain, span) for span in self._scorer.windows(plain.text)]
+        for view in others:
+            for span in self._scorer.windows(view.text):
+                piece = Piece(view, span)
+                if piece.text not in plain.text:
+                    pieces.append(piece)
+        return pieces
+
+    async def _locate(
+        self, pieces: Sequence[Piece], best: dict[str, tuple[float, int]], kind: Kind
+    ) -> dict[str, list[Span]]:
+        """Score the sentences of the pieces that stand out, and name those that carry a category by themselves."""
+        found: dict[str, list[Span]] = {}
+        by_piece: dict[int, list[str]] = {}
+        for category, (score, n) in best.items():
+            if score >= LOCATE_FROM:
+                by_piece.setdefault(n, []).append(category)
+        for n, categories in by_piece.items():
+            piece = pieces[n]
+            sentences = _sentences(piece.text)
+            if not 1 < len(sentences) <= MOST_SENTENCES:
+                continue
+            texts = [(piece.text[s.start : s.end], "") for s in sentences]
+            scored: list[Scores] = await self._scorer.score(texts, kind)
+            for category in categories:
+                line = LOCATE_SHARE * best[category][0]
+                ranked = sorted(zip(scored, sentences, strict=True), key=lambda pair: -pair[0][category])
+                places = [s for scores, s in ranked if scores[category] >= line][:MOST_PLACES]
+                found[category] = [piece.original(s) for s in places]
+        return found
+
+
+def shift_for_windows(score: float, windows: int, shift: float) -> float:
+    """The maximum over many windows is high by chance: lower its log-odds by `shift` for each e-fold of windows."""
+    if windows <= 1 or not 0.0 < score < 1.0:
+        return score
+    odds = math.log(score / (1.0 - score)) - shift * math.log(windows)
+    return 1.0 / (1.0 + math.exp(-odds))
+
+
+def _sentences(text: str) -> list[Span]:
+    spans: list[Span] = []
+    for match in _SENTENCE.finditer(text):
+        end = match.start() + len(match.group().rstrip())
+        if match.group().strip():
+            spans.append(Span(match.start(), max(end, match.start() + 1)))
+    return spans

@@ -1,0 +1,147 @@
+"""The vocabulary that every part speaks: frozen values and one-method protocols.
+
+Owns the shapes that cross a boundary inside the service. Refuses to know thresholds, models, HTTP and storage.
+Offsets are code points of the text as it was sent; scores are calibrated probabilities, 0 to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from service.taxonomy import Action
+
+Kind = Literal["post", "prompt", "response"]
+Scores = Mapping[str, float]  # category name -> score; every name is in taxonomy.CATEGORIES
+
+ROLES = ("user", "assistant", "system", "developer", "tool")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One earlier message. `role` is one of ROLES, or "" for a parent post or an article."""
+
+    text: str
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is judged. `context` is oldest first; `policy` names the policy that decides.
+
+    `explain` asks for spans, which cost a second look at flagged texts.
+    """
+
+    text: str = field(repr=False)
+    context: tuple[Turn, ...] = field(default=(), repr=False)
+    role: str = ""
+    policy: str = "default"
+    explain: bool = True
+
+    @property
+    def kind(self) -> Kind:
+        """A user's text is a prompt, an assistant's a response, any other a post."""
+        if self.role == "user":
+            return "prompt"
+        return "response" if self.role == "assistant" else "post"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Half-open range of code points in the ORIGINAL text."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one stage saw. `reason` is an id (of a rule, a principle or a model), never text of the content.
+
+    `overrides`: an adjudicator proposes this score instead of the detectors' maximum.
+    `final`: nobody may lower it.
+    """
+
+    category: str
+    score: float
+    stage: str
+    reason: str
+    span: Span | None = None
+    overrides: bool = False
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One category's outcome: its score, its flag line and the action that follows."""
+
+    category: str
+    score: float
+    threshold: float
+    action: Action
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the score has reached the flag line."""
+        return self.action >= Action.FLAG
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one Content. `timings_ms` maps a stage (and `total`) to milliseconds."""
+
+    action: Action
+    judgements: tuple[Judgement, ...]  # one per category, in taxonomy order
+    findings: tuple[Finding, ...]
+    policy: str
+    policy_version: str
+    model: str
+    language: str
+    degraded: tuple[str, ...] = ()
+    suggested_revision: str | None = field(default=None, repr=False)
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the action is FLAG or stricter."""
+        return self.action >= Action.FLAG
+
+    @property
+    def top(self) -> Judgement | None:
+        """The judgement that explains the action best: strictest action, then furthest over its flag line."""
+        flagged = [j for j in self.judgements if j.flagged]
+        return max(flagged, key=lambda j: (j.action, j.score - j.threshold), default=None)
+
+
+class Stage(Protocol):
+    """One step of the pipeline. Detectors add findings; adjudicators add findings that override."""
+
+    @property
+    def name(self) -> str:
+        """The stage's name in findings, timings and metrics."""
+        ...
+
+    async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
+        """Look at the content, and at what stages before have found."""
+        ...
+
+
+class Scorer(Protocol):
+    """Scores of texts, each with the turn before it or ''. The order of the answers is that of the pairs."""
+
+    @property
+    def version(self) -> str:
+        """The artefact's name and digest."""
+        ...
+
+    async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind) -> list[Scores]:
+        """Score (text, context) pairs; each pair must fit the model's window.
+
+        Raises Overloaded when the queue is full, DeadlineExceeded when the time is up, ScorerFailed otherwise.
+        """
+        ...
+
+    def windows(self, text: str) -> list[Span]:
+        """Overlapping ranges of the text that each fit the model's window and together cover it."""
+        ...

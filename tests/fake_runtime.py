@@ -1,0 +1,79 @@
+"""A runtime without a model: the verdict hangs on a keyword in the text."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from service.config import Settings
+from service.errors import DeadlineExceeded, Overloaded, ScorerFailed
+from service.metrics import Metrics
+from service.policy import Policy, PolicyBook, Thresholds, decide
+from service.taxonomy import CATEGORIES
+from service.types import Content, Finding, Span, Verdict
+
+KEYWORDS = {"insult": "harassment", "threat": "harassment/threatening", "bomb": "illicit/violent", "rude": "toxicity"}
+FAILURES = {"overload": Overloaded, "too slow": DeadlineExceeded, "broken": ScorerFailed, "surprise": ValueError}
+
+
+def _policy(name: str) -> Policy:
+    lines = Thresholds(0.4, 0.6, 0.8)
+    return Policy(name, f"{name}-1", "balanced", dict.fromkeys(CATEGORIES, lines))
+
+
+@dataclass
+class FakeRuntime:
+    """Judges by keyword, fails by keyword, and remembers what it was asked."""
+
+    settings: Settings = field(default_factory=Settings)
+    metrics: Metrics = field(default_factory=Metrics)
+    model: str = "fake@00000000"
+    ready: bool = True
+    draining: bool = False
+    policies: PolicyBook = field(default_factory=lambda: PolicyBook({n: _policy(n) for n in ("default", "kids")}))
+    seen: list[Content] = field(default_factory=list)
+    running: int = 0
+    most_running: int = 0
+    cancelled: int = 0
+
+    async def moderate(self, content: Content) -> Verdict:
+        """Judge one text."""
+        self.seen.append(content)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            await asyncio.sleep(0.3 if "wait" in content.text else 0)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
+        for word, failure in FAILURES.items():
+            if word in content.text:
+                raise failure(f"failed on {content.text}") if failure is ValueError else failure()
+        return self._judge(content)
+
+    def _judge(self, content: Content) -> Verdict:
+        policy = self.policies.get(content.policy)
+        findings = []
+        for word, category in KEYWORDS.items():
+            start = content.text.find(word)
+            if start >= 0:
+                span = Span(start, start + len(word)) if content.explain else None
+                findings.append(Finding(category, 0.9, "keyword", f"fake:{category}", span))
+        degraded = ("context",) if "half" in content.text else ()
+        action, judgements = decide(findings, policy, degraded=bool(degraded), unmeasured_language=False)
+        verdict = Verdict(
+            action,
+            judgements,
+            tuple(findings),
+            policy.name,
+            policy.version,
+            self.model,
+            "en",
+            degraded,
+            "revised: \ud800" if "revise" in content.text else None,
+            {"keyword": 0.12345, "total": 0.2},
+        )
+        self.metrics.count_verdict(verdict)
+        return verdict
