@@ -104,7 +104,7 @@ class Corpus:
             for line in lines:
                 raw = json.loads(line)
                 text = raw["text"][: self.recipe["max_chars"]]
-                if english_only and not _is_english(text):
+                if english_only and not is_english(text):
                     continue
                 split = raw["split"]
                 if split == "train" and not own_dev and _hash(text) % self.recipe["dev_share"] == 0:
@@ -182,7 +182,8 @@ def _hash(text: str) -> int:
     return int(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8], 16)
 
 
-def _is_english(text: str) -> bool:
+def is_english(text: str) -> bool:
+    """Whether a text is plainly in English: ASCII letters and a common word."""
     letters = [c for c in text if c.isalpha()]
     if not letters or sum(c.isascii() for c in letters) < 0.95 * len(letters):
         return False

@@ -73,12 +73,12 @@ def gate(rows: Sequence[Row], fp32: Floats, int8: Floats) -> dict[str, list[floa
     return table
 
 
-def write_manifest(folder: Path, recipe: dict[str, Any], fitted: dict[str, Any]) -> None:
+def write_manifest(folder: Path, name: str, recipe: dict[str, Any], fitted: dict[str, Any]) -> None:
     """The manifest, with the digest of every file that the service loads."""
     files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json")}
     manifest = {
         "format": 1,
-        "name": f"weir-{folder.name}",
+        "name": f"weir-{name}",
         "created": datetime.now(UTC).strftime("%Y-%m-%d"),
         "files": files,
         "labels": list(LABELS),
@@ -111,7 +111,7 @@ def release(recipe: dict[str, Any], data: Path, weights: Path, folder: Path, *, 
     if gated:
         graph = build_graph(network, len(LABELS), int8=False).SerializeToString()
         fitted["gate"] = gate(rows, raw_logits(graph, rows, max_tokens), logits)
-    write_manifest(draft, recipe, fitted)
+    write_manifest(draft, folder.name, recipe, fitted)
     size = sum(path.stat().st_size for path in draft.iterdir())
     if size > MOST_BYTES:
         raise GateRefused(f"the artefact has {size} bytes, more than {MOST_BYTES}")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from service.errors import Overloaded, WeirError
+from service.errors import Overloaded
 from service.metrics import Metrics
 from service.policy import Policy, PolicyBook, decide
 from service.taxonomy import Action
@@ -39,12 +39,12 @@ class LanguageOf(Protocol):
         ...
 
 
-def always(content: Content, so_far: Sequence[Finding]) -> bool:
+def always(content: Content, so_far: Sequence[Finding]) -> bool:  # noqa: ARG001 - a Gate
     """The gate of a stage that every text passes."""
     return True
 
 
-def has_context(content: Content, so_far: Sequence[Finding]) -> bool:
+def has_context(content: Content, so_far: Sequence[Finding]) -> bool:  # noqa: ARG001 - a Gate
     """The gate of a stage that reads the turns before."""
     return any(turn.text.strip() for turn in content.context)
 
@@ -91,14 +91,12 @@ class Pipeline:
                     findings.extend(await step.stage.inspect(content, tuple(findings)))
             except Overloaded:
                 raise
-            except (WeirError, TimeoutError) as error:
-                self._note_failure(step, error, failed)
             except Exception as error:  # a stage's own defect must not become "fine", nor take the process down
                 self._note_failure(step, error, failed)
             elapsed = time.perf_counter() - started
             timings[step.stage.name] = elapsed * 1e3
             self._metrics.stage_seconds.labels(step.stage.name).observe(elapsed)
-        verdict = self._verdict(content, policy, findings, failed, timings, begun)
+        verdict = self._verdict(content, policy, findings, failed=failed, timings=timings, begun=begun)
         self._metrics.count_verdict(verdict)
         return verdict
 
@@ -112,6 +110,7 @@ class Pipeline:
         content: Content,
         policy: Policy,
         findings: list[Finding],
+        *,
         failed: list[Step],
         timings: dict[str, float],
         begun: float,

@@ -74,6 +74,8 @@ def check_thresholds(policy: str, thresholds: Mapping[str, Thresholds]) -> None:
             raise PolicyInvalid(f"policy {policy}: category {name!r} is not in the taxonomy")
         if not 0.0 < lines.flag <= lines.review <= lines.block <= 1.0:
             raise PolicyInvalid(f"policy {policy}: {name} needs 0 < flag <= review <= block <= 1")
+        if not 0.0 <= lines.max_lowering <= 1.0:
+            raise PolicyInvalid(f"policy {policy}: {name} needs 0 <= max_lowering <= 1")
 
 
 def resolve(findings: Iterable[Finding], policy: Policy) -> dict[str, float]:
@@ -93,10 +95,10 @@ def resolve(findings: Iterable[Finding], policy: Policy) -> dict[str, float]:
         if finding.final:
             final[finding.category] = max(final.get(finding.category, 0.0), finding.score)
     scores = dict(detected)
-    for category, proposed in proposals.items():
-        top = detected[category]
-        bound = max(0.0, top - policy.thresholds[category].max_lowering, final.get(category, 0.0))
-        scores[category] = max(proposed) if max(proposed) > top else max(min(proposed), bound)
+    for name, proposed in proposals.items():
+        top = detected[name]
+        bound = max(0.0, top - policy.thresholds[name].max_lowering, final.get(name, 0.0))
+        scores[name] = max(proposed) if max(proposed) > top else max(min(proposed), bound)
     for name, category in CATEGORIES.items():
         if category.parent is not None:
             scores[category.parent] = max(scores[category.parent], scores[name])

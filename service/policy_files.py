@@ -18,6 +18,8 @@ from service.policy import PRESETS, Policy, PolicyBook, Thresholds, check_thresh
 from service.taxonomy import CATEGORIES, Action
 
 _POLICY_KEYS = {"preset", "on_degraded", "on_language", "categories"}
+_FILE_KEYS = {"defaults", "policies"}
+_DEFAULTS_KEYS = {"categories", "max_lowering"}
 _CATEGORY_KEYS = {"flag", "review", "block", "max_lowering", "most"}
 DEFAULT_MAX_LOWERING = 0.0
 
@@ -39,8 +41,10 @@ Presets = Mapping[str, Mapping[str, PresetLines]]
 def load_policies(path: Path, folder: Path | None, presets: Presets, digest: str, preset: str) -> PolicyBook:
     """The policies of `path` and those of an operator's folder; `preset` is taken where a policy names none."""
     document = _read(path)
-    defaults = document.get("defaults", {})
-    entries: dict[str, dict[str, Any]] = dict(document.get("policies", {}))
+    _refuse_unknown(path.name, document, _FILE_KEYS)
+    defaults = _table(f"{path.name}, defaults", document.get("defaults", {}))
+    _refuse_unknown(f"{path.name}, defaults", defaults, _DEFAULTS_KEYS)
+    entries = dict(_table(f"{path.name}, policies", document.get("policies", {})))
     if folder is not None:
         if not folder.is_dir():
             raise PolicyInvalid("WEIR_POLICY_DIR is not a folder")
@@ -48,7 +52,10 @@ def load_policies(path: Path, folder: Path | None, presets: Presets, digest: str
     if "default" not in entries:
         raise PolicyInvalid("there is no policy called default")
     return PolicyBook(
-        {name: _policy(name, {"preset": preset, **entry}, defaults, presets, digest) for name, entry in entries.items()}
+        {
+            name: _policy(name, {"preset": preset, **_table(f"policy {name}", entry)}, defaults, presets, digest)
+            for name, entry in entries.items()
+        }
     )
 
 
@@ -66,15 +73,22 @@ def _policy(name: str, entry: dict[str, Any], defaults: dict[str, Any], presets:
     preset = entry["preset"]
     if preset not in PRESETS:
         raise PolicyInvalid(f"policy {name}: preset must be one of {', '.join(PRESETS)}")
-    own, shared = entry.get("categories", {}), defaults.get("categories", {})
+    own = _table(f"policy {name}, categories", entry.get("categories", {}))
+    shared = _table("defaults, categories", defaults.get("categories", {}))
     unknown = sorted({*own, *shared} - set(CATEGORIES))
     if unknown:
         raise PolicyInvalid(f"policy {name}: category {unknown[0]!r} is not in the taxonomy")
     lowering = defaults.get("max_lowering", DEFAULT_MAX_LOWERING)
     thresholds = {
         category: _thresholds(
-            name, category, presets[preset][category],
-            {"max_lowering": lowering, **shared.get(category, {}), **own.get(category, {})},
+            name,
+            category,
+            presets[preset][category],
+            {
+                "max_lowering": lowering,
+                **_table(f"defaults, {category}", shared.get(category, {})),
+                **_table(f"policy {name}, {category}", own.get(category, {})),
+            },
         )
         for category in CATEGORIES
     }
@@ -89,16 +103,12 @@ def _policy(name: str, entry: dict[str, Any], defaults: dict[str, Any], presets:
 
 def _thresholds(policy: str, category: str, lines: PresetLines, entry: dict[str, Any]) -> Thresholds:
     _refuse_unknown(f"policy {policy}, {category}", entry, _CATEGORY_KEYS)
-    try:
-        return Thresholds(
-            flag=float(entry.get("flag", lines.flag)),
-            review=float(entry.get("review", lines.review)),
-            block=float(entry.get("block", lines.block)),
-            max_lowering=float(entry["max_lowering"]),
-            most=_action(policy, entry.get("most", "block")),
-        )
-    except (TypeError, ValueError) as error:
-        raise PolicyInvalid(f"policy {policy}: {category} has a line that is not a number") from error
+    given = {"flag": lines.flag, "review": lines.review, "block": lines.block, **entry}
+    numbers = [given[key] for key in ("flag", "review", "block", "max_lowering")]
+    if not all(type(number) in (int, float) for number in numbers):
+        raise PolicyInvalid(f"policy {policy}: {category} has a line that is not a number")
+    flag, review, block, max_lowering = map(float, numbers)
+    return Thresholds(flag, review, block, max_lowering, _action(policy, entry.get("most", "block")))
 
 
 def _action(policy: str, name: object) -> Action:
@@ -106,6 +116,12 @@ def _action(policy: str, name: object) -> Action:
         if action.wire == name:
             return action
     raise PolicyInvalid(f"policy {policy}: an action is one of {', '.join(a.wire for a in Action)}")
+
+
+def _table(where: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise PolicyInvalid(f"{where}: a table is expected")
+    return value
 
 
 def _refuse_unknown(where: str, entry: Mapping[str, object], known: set[str]) -> None:

@@ -142,6 +142,6 @@ class Scorer(Protocol):
         """
         ...
 
-    def windows(self, text: str) -> list[Span]:
-        """Overlapping ranges of the text that each fit the model's window and together cover it."""
+    def windows(self, text: str, context: str = "") -> list[Span]:
+        """Overlapping ranges of the text that each fit the model's window beside the context and together cover it."""
         ...

@@ -16,7 +16,7 @@ from typing import Any
 from service.backends.artifact import load_artifact
 from service.backends.onnx_text import OnnxTextScorer
 from service.config import Settings
-from service.errors import StartRefused
+from service.errors import ArtifactInvalid, ScorerFailed, StartRefused
 from service.language import LanguageDetector
 from service.metrics import Metrics
 from service.pipeline import Gate, Pipeline, Step, always, has_context
@@ -63,8 +63,9 @@ async def open_runtime(settings: Settings, metrics: Metrics | None = None) -> As
     metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
         artifact = await asyncio.to_thread(load_artifact, settings.model_dir)
-        policies = load_policies(DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest,
-                                 settings.preset)
+        policies = load_policies(
+            DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset
+        )
         scorer = OnnxTextScorer(
             artifact,
             workers=settings.threads,
@@ -75,16 +76,21 @@ async def open_runtime(settings: Settings, metrics: Metrics | None = None) -> As
         stack.push_async_callback(scorer.close)
         lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
         stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
-            "keyword": lambda options: KeywordStage(lexicon, IdentifierPatterns()),
-            "semantic": lambda options: SemanticStage(scorer, window_shift=artifact.window_shift),
-            "context": lambda options: ContextStage(scorer, trusted_roles=options["trusted_roles"]),
+            "keyword": lambda _: KeywordStage(lexicon, IdentifierPatterns()),
+            "semantic": lambda _: SemanticStage(scorer, window_shift=artifact.window_shift),
+            "context": lambda options: ContextStage(
+                scorer, trusted_roles=options["trusted_roles"], window_shift=artifact.window_shift
+            ),
         }
         steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s)
         pipeline = Pipeline(steps, policies, LanguageDetector(artifact.languages), artifact.version, metrics)
         metrics.name_model(artifact.version)
         runtime = Runtime(settings, policies, metrics, artifact.version, pipeline, scorer)
-        for text in WARM_UP:
-            await scorer.score([(text, "")], "post")
+        try:
+            for text in WARM_UP:
+                await scorer.score([(text, "")], "post")
+        except ScorerFailed as error:
+            raise ArtifactInvalid(f"{artifact.name}: the model cannot be run") from error
         runtime.warm = True
         yield runtime
 
@@ -105,4 +111,3 @@ def load_steps(path: Path, stages: Mapping[str, Callable[[dict[str, Any]], Stage
             )
         )
     return steps
-

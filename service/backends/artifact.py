@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from service.types import Kind
 
 FORMAT = 1
 KINDS: tuple[Kind, ...] = ("post", "prompt", "response")
+FILES = ("model.onnx", "tokenizer.json")
 AUXILIARY = frozenset({"unsafe"})  # heads that only help training
 
 
@@ -69,7 +71,7 @@ def load_artifact(folder: Path) -> Artifact:
     manifest = _read_manifest(folder)
     try:
         return _parse(folder, manifest)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArtifactInvalid(f"{folder.name}/manifest.json is not a manifest of format {FORMAT}: {error!r}") from error
 
 
@@ -88,6 +90,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 def _parse(folder: Path, manifest: dict[str, Any]) -> Artifact:
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
+    for name in FILES:
+        if name not in manifest["files"]:
+            raise ArtifactInvalid(f"{folder.name}: the manifest has no digest of {name}")
     for name, expected in sorted(manifest["files"].items()):
         digest.update(_checked_digest(folder / name, expected).encode())
     labels = tuple(manifest["labels"])
@@ -97,7 +102,7 @@ def _parse(folder: Path, manifest: dict[str, Any]) -> Artifact:
     missing = sorted(set(CATEGORIES) - set(labels))
     if missing:
         raise ArtifactInvalid(f"{folder.name}: category {missing[0]!r} of the taxonomy has no label in the artefact")
-    return Artifact(
+    artifact = Artifact(
         name=str(manifest["name"]),
         digest=digest.hexdigest(),
         weights=folder / "model.onnx",
@@ -118,6 +123,22 @@ def _parse(folder: Path, manifest: dict[str, Any]) -> Artifact:
             for preset in PRESETS
         },
     )
+    _check_numbers(folder, artifact)
+    return artifact
+
+
+def _check_numbers(folder: Path, artifact: Artifact) -> None:
+    """Refuse what would only fail on the first long text, or turn scores around."""
+    # [CLS], [SEP] and the context with its [SEP] leave room for text, and a window moves on from the one before.
+    room = artifact.max_tokens - 3 - artifact.context_tokens
+    if artifact.context_tokens < 1 or not 0 <= artifact.overlap_tokens < room:
+        raise ArtifactInvalid(f"{folder.name}: max_tokens leaves no room beside context_tokens and overlap_tokens")
+    if not artifact.languages:
+        raise ArtifactInvalid(f"{folder.name}: the manifest names no language")
+    for kind, heads in artifact.calibration.items():
+        for name, head in heads.items():
+            if not (0.0 < head.slope < math.inf and math.isfinite(head.intercept)):
+                raise ArtifactInvalid(f"{folder.name}: the calibration of {name} for a {kind} does not rise")
 
 
 def _checked_digest(path: Path, expected: str) -> str:

@@ -81,6 +81,8 @@ class Batcher(Generic[Item, Result]):
     async def _submit_slice(self, items: Sequence[Item]) -> list[Result]:
         if not self.alive:
             raise ScorerFailed("The model's workers are not running.")
+        if len(self._waiting) + len(items) > self._max_items:  # those who went away do not count
+            self._waiting = deque(entry for entry in self._waiting if not entry.answer.done())
         if len(self._waiting) + len(items) > self._max_items:
             raise Overloaded("Too many texts are waiting; try again later.")
         now = time.perf_counter()
@@ -117,9 +119,9 @@ class Batcher(Generic[Item, Result]):
                 result = self._compute(entry.item)
             except Exception as error:
                 self._post(entry, None, error)
-            except BaseException as error:
+            except BaseException:
                 self._post(entry, None, ScorerFailed("A model worker died."), died=True)
-                raise SystemExit from error  # the thread ends without a traceback, which could quote the item
+                return  # the thread ends without a traceback, which could quote the item
             else:
                 self._post(entry, result, None)
 
@@ -152,6 +154,7 @@ class Batcher(Generic[Item, Result]):
             entry = self._waiting.popleft()
             if not entry.answer.done():
                 entry.answer.set_exception(ScorerFailed(message))
+        self._metrics.queue_depth.set(0)
 
     async def close(self) -> None:
         """Answer what is in flight, fail what waits, end the threads."""
@@ -159,6 +162,9 @@ class Batcher(Generic[Item, Result]):
         self._fail_waiting("The service is stopping.")
         if self._in_flight:
             await asyncio.wait(self._in_flight, timeout=JOIN_S)
+        for answer in self._in_flight:  # a worker that hangs must not keep its caller
+            if not answer.done():
+                answer.set_exception(ScorerFailed("The service is stopping."))
         for _ in self._threads:
             self._work.put(None)
         for thread in self._threads:

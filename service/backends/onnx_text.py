@@ -1,7 +1,7 @@
 """The text classifier: tokens, windows, onnxruntime and calibration.
 
 Owns the session and the tokenizer. Refuses to know policies, views and stages.
-Shapes: T tokens, C labels, H = 384 hidden units; the graph takes ids, mask and segments of (1, T).
+Shapes: T tokens, C labels, H = 384 hidden units; the graph takes ids and segments of (1, T).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from service.backends.artifact import Artifact
 from service.backends.batcher import Batcher
-from service.errors import ArtifactInvalid
+from service.errors import ArtifactInvalid, ScorerFailed
 from service.metrics import Metrics
 from service.types import Kind, Scores, Span
 
@@ -36,9 +36,24 @@ def open_session(artifact: Artifact, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(str(artifact.weights), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(artifact.weights), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own that share no public base
         raise ArtifactInvalid(f"{artifact.name}: onnxruntime cannot load model.onnx") from error
+    shapes = {output.name: output.shape for output in session.get_outputs()}
+    if "logits" not in shapes or shapes["logits"][-1:] != [len(artifact.labels)]:
+        raise ArtifactInvalid(f"{artifact.name}: model.onnx does not give a logit for each of its labels")
+    return session
+
+
+def open_tokenizer(artifact: Artifact) -> Tokenizer:
+    """The artefact's tokenizer, without truncation or padding; raises ArtifactInvalid when it cannot be read."""
+    try:
+        tokenizer = Tokenizer.from_file(str(artifact.tokenizer))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ArtifactInvalid(f"{artifact.name}: tokenizer.json cannot be read") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 class OnnxTextScorer:
@@ -47,12 +62,8 @@ class OnnxTextScorer:
     def __init__(self, artifact: Artifact, *, workers: int, threads: int, max_items: int, metrics: Metrics) -> None:
         self.artifact = artifact
         self._session = open_session(artifact, threads)
-        self._tokenizer = Tokenizer.from_file(str(artifact.tokenizer))
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self._batcher: Batcher[Ids, Logits] = Batcher(
-            self.run, workers=workers, max_items=max_items, metrics=metrics
-        )
+        self._tokenizer = open_tokenizer(artifact)
+        self._batcher: Batcher[Ids, Logits] = Batcher(self.run, workers=workers, max_items=max_items, metrics=metrics)
         self._names = tuple(artifact.columns)
         self._columns = np.array([artifact.columns[name] for name in self._names])
         self._slopes: dict[Kind, NDArray[np.float64]] = {}
@@ -78,11 +89,8 @@ class OnnxTextScorer:
 
     def tokenize(self, text: str, context: str = "") -> Ids:
         """Token ids of one input, at most `max_tokens`, the end of the context kept."""
-        tail: list[int] = []
-        if context:
-            tail = self._encode(context).ids[-self.artifact.context_tokens :]
-        room = self.artifact.max_tokens - 2 - (len(tail) + 1 if tail else 0)
-        ids = self._encode(text).ids[:room]
+        tail = self._tail(context)
+        ids = self._encode(text).ids[: self._room(tail)]
         whole = [CLS, *ids, SEP]
         return ([*whole, *tail, SEP] if tail else whole), len(whole)
 
@@ -92,8 +100,13 @@ class OnnxTextScorer:
         row = np.array([ids], dtype=np.int64)
         segments = np.zeros_like(row)
         segments[0, first:] = 1
-        outputs: list[Any] = self._session.run(["logits"], {"ids": row, "segments": segments})
+        try:
+            outputs: list[Any] = self._session.run(["logits"], {"ids": row, "segments": segments})
+        except Exception as error:  # as in open_session
+            raise ScorerFailed("The model could not be run.") from error
         logits: Logits = outputs[0][0]
+        if not np.isfinite(logits).all():  # not a number compares as no harm
+            raise ScorerFailed("The model gave something that is not a number.")
         return logits
 
     def calibrate(self, logits: Logits, kind: Kind) -> Scores:
@@ -101,19 +114,29 @@ class OnnxTextScorer:
         scaled = logits[self._columns] * self._slopes[kind] + self._intercepts[kind]
         return dict(zip(self._names, (1.0 / (1.0 + np.exp(-scaled))).tolist(), strict=True))
 
-    def windows(self, text: str) -> list[Span]:
-        """Overlapping ranges of at most `max_tokens` tokens that together cover the text."""
-        room = self.artifact.max_tokens - 2
-        if len(text) <= room:  # a token is at least one character
+    def windows(self, text: str, context: str = "") -> list[Span]:
+        """Overlapping ranges that together cover the text, each of at most `max_tokens` tokens beside the context."""
+        room = self._room(self._tail(context))
+        # Of ASCII a token is at least one character; a Korean syllable, for one, may be three tokens.
+        if text.isascii() and len(text) <= room:
             return [Span(0, len(text))]
         offsets = self._encode(text).offsets
         if len(offsets) <= room:
             return [Span(0, len(text))]
-        count = math.ceil((len(offsets) - self.artifact.overlap_tokens) / (room - self.artifact.overlap_tokens))
-        # Equal strides: no last window of a few tokens that would be judged without what stands before it.
-        starts = [round(n * (len(offsets) - room) / (count - 1)) for n in range(count)]
-        spans = [Span(offsets[begin][0], offsets[begin + room - 1][1]) for begin in starts]
-        return [Span(0, spans[0].end), *spans[1:-1], Span(spans[-1].start, len(text))]
+        spans: list[Span] = []
+        for width in (room, room - room // 8, room - room // 4, room // 2):  # a cut inside a word makes more tokens
+            spans = _cut(offsets, width, min(self.artifact.overlap_tokens, width // 2), len(text))
+            if all(len(self._encode(text[span.start : span.end]).ids) <= room for span in spans):
+                break
+        return spans
+
+    def _tail(self, context: str) -> list[int]:
+        """The last tokens of a context, as many as the model was trained with."""
+        return list(self._encode(context).ids[-self.artifact.context_tokens :]) if context else []
+
+    def _room(self, tail: Sequence[int]) -> int:
+        """How many tokens a text may have beside that end of its context."""
+        return self.artifact.max_tokens - 2 - (len(tail) + 1 if tail else 0)
 
     def _encode(self, text: str) -> Any:
         """Tokens without [CLS] and [SEP]; a lone surrogate has no UTF-8 and is read as '?'."""
@@ -124,3 +147,14 @@ class OnnxTextScorer:
     async def close(self) -> None:
         """Drain and end the workers."""
         await self._batcher.close()
+
+
+def _cut(offsets: Sequence[tuple[int, int]], width: int, overlap: int, length: int) -> list[Span]:
+    """Ranges of `width` tokens that share at least `overlap`, at equal strides, of more tokens than one range holds.
+
+    Equal strides leave no last range of a few tokens, which would be judged without what stands before it.
+    """
+    count = math.ceil((len(offsets) - overlap) / (width - overlap))
+    starts = [round(n * (len(offsets) - width) / (count - 1)) for n in range(count)]
+    spans = [Span(offsets[begin][0], offsets[begin + width - 1][1]) for begin in starts]
+    return [Span(0, spans[0].end), *spans[1:-1], Span(spans[-1].start, length)]

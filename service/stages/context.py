@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from service.normalize import views
+from service.stages.semantic import shift_for_windows
 from service.types import Content, Finding, Scorer, Turn
 
 MARGIN = 0.05  # a smaller difference between pair and text alone is noise
@@ -18,29 +19,36 @@ MOST_WINDOWS = 8  # windows of the text that are read with their context
 class ContextStage:
     """An adjudicator: proposes the pair's score where it differs from the detectors'.
 
-    Turns of roles that are not trusted can only raise: whoever writes the context could talk the score down.
+    Turns of roles that are not trusted can only raise: whoever writes the context could talk the score down. Nor is
+    anything lowered where the pair was not the whole of what the detectors read: a text longer than MOST_WINDOWS, or
+    a disguised one, which has other readings than the plain one.
     """
 
     name = "context"
 
-    def __init__(self, scorer: Scorer, *, trusted_roles: Collection[str]) -> None:
+    def __init__(self, scorer: Scorer, *, trusted_roles: Collection[str], window_shift: float) -> None:
         self._scorer = scorer
+        self._window_shift = window_shift
         self._trusted = frozenset(trusted_roles)
 
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """Propose a score for each category whose pair score differs."""
         context = latest_turns(content.context)
-        plain = views(content.text)[0]
-        spans = self._scorer.windows(plain.text)[:MOST_WINDOWS]
+        plain, *others = views(content.text)
+        windows = self._scorer.windows(plain.text, context)
+        spans = windows[:MOST_WINDOWS]
         scored = await self._scorer.score([(plain.text[s.start : s.end], context) for s in spans], content.kind)
         detected: dict[str, float] = {}
         for finding in so_far:
             if not finding.overrides:
                 detected[finding.category] = max(detected.get(finding.category, 0.0), finding.score)
-        may_lower = all(turn.role in self._trusted for turn in content.context)
+        read_whole = not others and len(spans) == len(windows)
+        may_lower = read_whole and all(turn.role in self._trusted for turn in content.context)
         findings: list[Finding] = []
         for category in scored[0]:
-            together, alone = max(scores[category] for scores in scored), detected.get(category, 0.0)
+            highest = max(scores[category] for scores in scored)
+            together = shift_for_windows(highest, len(spans), self._window_shift)
+            alone = detected.get(category, 0.0)
             if together > alone + MARGIN or (may_lower and together < alone - MARGIN):
                 reason = f"model:{self._scorer.version}"
                 findings.append(Finding(category, together, self.name, reason, overrides=True))

@@ -48,7 +48,7 @@ class SemanticStage:
         self._scorer = scorer
         self._window_shift = window_shift
 
-    async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
+    async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:  # noqa: ARG002 - a Stage
         """Score the content's text alone, without its context."""
         pieces = self._pieces(content.text)
         scored = await self._scorer.score([(piece.text, "") for piece in pieces], content.kind)

@@ -1,0 +1,22 @@
+"""What every test may use: the tiny artefact, made once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny artefact. Not to be changed."""
+    from tests.tiny_artifact import write_artifact  # here, so that tests without a model need no onnx
+
+    return write_artifact(tmp_path_factory.mktemp("artifacts") / "tiny")
+
+
+@pytest.fixture
+def own_folder(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny artefact that the test may break."""
+    return Path(shutil.copytree(tiny_folder, tmp_path / "tiny"))
