@@ -113,14 +113,20 @@ def main() -> None:
         print(f"ready after start                 {gateway.ready_s:.2f} s   (aim 3)")
         alone, served, difference = latency(gateway, ceiling, options.texts)
         print(f"one text, onnxruntime alone       {alone:.2f} ms median")
-        print(f"one text over HTTP                {served:.2f} ms median, {difference:.2f} ms more   "
-              f"(aim {1.3 * alone + 2:.2f}: 1.3 times and 2 ms)")
+        print(
+            f"one text over HTTP                {served:.2f} ms median, {difference:.2f} ms more   "
+            f"(aim {1.3 * alone + 2:.2f}: 1.3 times and 2 ms)"
+        )
         rate = asyncio.run(throughput(gateway, MEMORY_REQUESTS, seed=2))
-        print(f"resident after {MEMORY_REQUESTS + options.texts} requests      {gateway.resident_mb():.0f} MiB   (aim 450)")
+        print(
+            f"resident after {MEMORY_REQUESTS + options.texts} requests      {gateway.resident_mb():.0f} MiB   (aim 450)"
+        )
         print(f"difference alone / in company     {asyncio.run(company(gateway, 1000)):.6f}   (aim 0.001, 1,000 texts)")
     most = ceiling_throughput(ceiling, 600, threads=2)
-    print(f"throughput over HTTP              {rate:.0f} texts/s, {rate / most:.2f} of {most:.0f} in process "
-          "(the client shares the cores)")
+    print(
+        f"throughput over HTTP              {rate:.0f} texts/s, {rate / most:.2f} of {most:.0f} in process "
+        "(the client shares the cores)"
+    )
 
 
 if __name__ == "__main__":

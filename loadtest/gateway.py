@@ -44,8 +44,13 @@ def running_gateway(**settings: str) -> Iterator[Gateway]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "WEIR_PORT": str(port), "WEIR_LOG_LEVEL": "warning", "WEIR_DRAIN_S": "0",
-                   **{f"WEIR_{name.upper()}": value for name, value in settings.items()}}
+    environment = {
+        **os.environ,
+        "WEIR_PORT": str(port),
+        "WEIR_LOG_LEVEL": "warning",
+        "WEIR_DRAIN_S": "0",
+        **{f"WEIR_{name.upper()}": value for name, value in settings.items()},
+    }
     begun = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "service.cli", "serve"], env=environment)
     url = f"http://127.0.0.1:{port}"

@@ -7,14 +7,49 @@ from __future__ import annotations
 
 import random
 
-_SUBJECTS = ("The gardener", "My neighbour", "A student from Porto", "The night shift", "Our choir", "The old ferry",
-             "Somebody at the library", "The committee", "Her cousin", "The bakery on the corner")
-_VERBS = ("repaired", "forgot about", "kept asking for", "wrote a long letter about", "painted", "measured",
-          "returned", "explained", "looked everywhere for", "finally sold")
-_OBJECTS = ("a bicycle with one brake", "the recipe for plum cake", "three boxes of maps", "the broken window",
-            "an almanac from 1961", "the smallest tent in the shop", "a jar of buttons", "the winter timetable")
-_TAILS = ("before the rain began", "although nobody had asked", "and told everyone at breakfast", "in the afternoon",
-          "which took most of the week", "with a good deal of patience", "on the way to the harbour")
+_SUBJECTS = (
+    "The gardener",
+    "My neighbour",
+    "A student from Porto",
+    "The night shift",
+    "Our choir",
+    "The old ferry",
+    "Somebody at the library",
+    "The committee",
+    "Her cousin",
+    "The bakery on the corner",
+)
+_VERBS = (
+    "repaired",
+    "forgot about",
+    "kept asking for",
+    "wrote a long letter about",
+    "painted",
+    "measured",
+    "returned",
+    "explained",
+    "looked everywhere for",
+    "finally sold",
+)
+_OBJECTS = (
+    "a bicycle with one brake",
+    "the recipe for plum cake",
+    "three boxes of maps",
+    "the broken window",
+    "an almanac from 1961",
+    "the smallest tent in the shop",
+    "a jar of buttons",
+    "the winter timetable",
+)
+_TAILS = (
+    "before the rain began",
+    "although nobody had asked",
+    "and told everyone at breakfast",
+    "in the afternoon",
+    "which took most of the week",
+    "with a good deal of patience",
+    "on the way to the harbour",
+)
 
 
 def neutral_texts(count: int, seed: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""From raw logits on dev rows to probabilities and lines: Platt scaling per category and kind, presets by false positives.
+"""From raw logits on dev rows to probabilities and lines: Platt scaling by category and kind, presets by false alarms.
 
 Owns calibration and the presets' numbers. Refuses to know graphs and files.
 """
@@ -47,7 +47,9 @@ def _platt(z: Floats, target: Floats) -> list[float]:
     return [slope, intercept] if slope > 0.05 else [1.0, 0.0]
 
 
-def choose_presets(rows: Sequence[Row], logits: Floats, calibration: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+def choose_presets(
+    rows: Sequence[Row], logits: Floats, calibration: dict[str, Any]
+) -> dict[str, dict[str, list[float]]]:
     """[flag, review, block] per preset and category: the line that the stated share of innocent dev rows passes."""
     innocent = [n for n, row in enumerate(rows) if row.harmful is False]
     scores = calibrate(logits[innocent], [rows[n].kind for n in innocent], calibration)
@@ -60,6 +62,8 @@ def choose_presets(rows: Sequence[Row], logits: Floats, calibration: dict[str, A
             line = float(np.quantile(scores[clean, column], 1.0 - share)) if clean.sum() > 500 else 0.5
             flag = round(min(max(line, LOWEST), HIGHEST), 3)
             presets[preset][name] = [
-                flag, round(flag + REVIEW_SHARE * (1 - flag), 3), round(flag + BLOCK_SHARE * (1 - flag), 3)
+                flag,
+                round(flag + REVIEW_SHARE * (1 - flag), 3),
+                round(flag + BLOCK_SHARE * (1 - flag), 3),
             ]
     return presets

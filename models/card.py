@@ -44,14 +44,18 @@ Weights were never trained on the sources marked `measure`.
 
 def write_card(folder: Path, recipe: dict[str, Any], corpus: Corpus, results: dict[str, dict[str, Any]]) -> str:
     """Write MODEL_CARD.md into the artefact's folder and return its text."""
-    from models.contrast import load_frames  # noqa: PLC0415  the frames are read for their number alone
+    from models.contrast import load_frames
 
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     frames = [frame for frame in load_frames() if not frame.held_out]
     parts = [
         INTRODUCTION.format(
-            name=manifest["name"], count=len(CATEGORIES), created=manifest["created"], tokens=manifest["max_tokens"],
-            size=(folder / "model.onnx").stat().st_size / 1e6, frames=len(frames),
+            name=manifest["name"],
+            count=len(CATEGORIES),
+            created=manifest["created"],
+            tokens=manifest["max_tokens"],
+            size=(folder / "model.onnx").stat().st_size / 1e6,
+            frames=len(frames),
         )
     ]
     for scorer, tables in results.items():
@@ -63,8 +67,10 @@ def write_card(folder: Path, recipe: dict[str, Any], corpus: Corpus, results: di
     if "gate" in manifest:
         rows = [[name, f"{fp32:.4f}", f"{int8:.4f}"] for name, (fp32, int8) in manifest["gate"].items()]
         parts.append("## int8 against fp32, dev AUPRC\n\n" + _table(["category", "fp32", "int8"], rows))
-    lines = [[name, *(f"{manifest['presets'][preset][name][0]:.3f}" for preset in ("strict", "balanced", "permissive"))]
-             for name in CATEGORIES]
+    lines = [
+        [name, *(f"{manifest['presets'][preset][name][0]:.3f}" for preset in ("strict", "balanced", "permissive"))]
+        for name in CATEGORIES
+    ]
     parts.append("## Flag lines of the presets\n\n" + _table(["category", "strict", "balanced", "permissive"], lines))
     parts.append("## Sources\n\n" + _table(["source", "use here", "licence"], _sources(recipe, corpus)))
     text = "\n".join(parts)

@@ -31,8 +31,19 @@ _GRAVE = re.compile(
     r"cock|pussy|boob\w*|tit\w*|cum|ass|horny|slut|whore|suck\w*|burn|burning|destroy|weapon)s?\b",
     re.IGNORECASE,
 )
-_GRAVE_CATEGORIES = ("violence", "violence/graphic", "sexual", "sexual/minors", "self-harm", "self-harm/intent",
-                     "self-harm/instructions", "illicit", "illicit/violent", "prompt-injection")
+_GRAVE_CATEGORIES = (
+    "violence",
+    "violence/graphic",
+    "sexual",
+    "sexual/minors",
+    "self-harm",
+    "self-harm/intent",
+    "self-harm/instructions",
+    "illicit",
+    "illicit/violent",
+    "prompt-injection",
+)
+_BESIDE_ABUSE = ("self-harm", "illicit", "illicit/violent", "prompt-injection", "sexual", "violence/graphic")
 _ABUSE_CATEGORIES = ("hate", "hate/threatening", "harassment", "harassment/threatening")
 
 # Where the first is present the others often are too: a frame that does not name them has not ruled them out.
@@ -109,38 +120,51 @@ class Corpus:
                 split = raw["split"]
                 if split == "train" and not own_dev and _hash(text) % self.recipe["dev_share"] == 0:
                     split = "dev"
-                labels = complete_labels(raw["labels"], text, slug)
+                labels = complete_labels(raw["labels"], text)
                 context = (raw.get("context") or "")[: self.recipe["max_chars"]]
-                yield split, Row(text, context, raw.get("kind") or "post", labels, slug, weight,
-                                 needs_context=slug == "diasafety")
+                yield (
+                    split,
+                    Row(
+                        text,
+                        context,
+                        raw.get("kind") or "post",
+                        labels,
+                        slug,
+                        weight,
+                        needs_context=slug == "diasafety",
+                    ),
+                )
 
 
-def complete_labels(raw: dict[str, float], text: str, slug: str) -> dict[str, float]:
+def complete_labels(raw: dict[str, float], text: str) -> dict[str, float]:
     """Fill in what follows from a set's own labels, and leave unknown what does not."""
     labels = {("toxicity" if name == "toxic" else name): float(value) for name, value in raw.items()}
     labels = {name: value for name, value in labels.items() if name in LABELS}
     grave = bool(_GRAVE.search(text))
+    ruled_out: list[str] = []
     if labels.get("unsafe") == 0.0:
-        for name in OPENAI_CATEGORIES:
-            labels.setdefault(name, 0.0)
+        ruled_out.extend(OPENAI_CATEGORIES)
     if labels.get("toxicity") == 0.0:
-        for name in _ABUSE_CATEGORIES:
-            labels.setdefault(name, 0.0)
-        if not grave:
-            for name in _GRAVE_CATEGORIES:
-                labels.setdefault(name, 0.0)
+        ruled_out.extend(_ABUSE_CATEGORIES)
+        ruled_out.extend(() if grave else _GRAVE_CATEGORIES)
     if max(labels.get("hate", 0.0), labels.get("toxicity", 0.0)) >= 0.5 and not grave:
-        for name in ("self-harm", "illicit", "illicit/violent", "prompt-injection", "sexual", "violence/graphic"):
-            labels.setdefault(name, 0.0)
-    for name, value in tuple(labels.items()):
-        parent = CATEGORIES[name].parent if name in CATEGORIES else None
-        if parent and value >= 0.5:
-            labels[parent] = max(labels.get(parent, 0.0), value)
-        if parent is None and value == 0.0:
-            for child in CATEGORIES:
-                if child.startswith(f"{name}/"):
-                    labels.setdefault(child, 0.0)
+        ruled_out.extend(_BESIDE_ABUSE)
+    for name in ruled_out:
+        labels.setdefault(name, 0.0)
+    _apply_implications(labels)
     return labels
+
+
+def _apply_implications(labels: dict[str, float]) -> None:
+    """A child that is present makes its parent present; a parent that is absent makes its children absent."""
+    for name, category in CATEGORIES.items():
+        parent = category.parent
+        if parent is None:
+            continue
+        if labels.get(name, 0.0) >= 0.5:
+            labels[parent] = max(labels.get(parent, 0.0), labels[name])
+        if labels.get(parent) == 0.0:
+            labels.setdefault(name, 0.0)
 
 
 def contrast_rows(recipe: dict[str, Any], *, held_out: bool, per_side: int, seed: int) -> list[Row]:
@@ -157,8 +181,16 @@ def _contrast_row(sentence: Sentence, weight: float) -> Row:
                 if labels.get(name) == 0.0:
                     del labels[name]
     labels["unsafe"] = float(sentence.harmful and any(labels.get(c, 0.0) > 0.5 for c in OPENAI_CATEGORIES))
-    return Row(sentence.text, sentence.context, sentence.kind, labels, "contrast", weight, sentence.frame.id,
-               needs_context=bool(sentence.context))
+    return Row(
+        sentence.text,
+        sentence.context,
+        sentence.kind,
+        labels,
+        "contrast",
+        weight,
+        sentence.frame.id,
+        needs_context=bool(sentence.context),
+    )
 
 
 def one_pass(corpus: Corpus, pools: dict[str, list[Row]], seed: int) -> list[Row]:
@@ -172,8 +204,11 @@ def one_pass(corpus: Corpus, pools: dict[str, list[Row]], seed: int) -> list[Row
         while wanted > 0:
             rows.extend(order[: int(min(wanted, len(order)))])
             wanted -= len(order)
-    rows.extend(contrast_rows({"data": corpus.recipe}, held_out=False,
-                              per_side=int(corpus.recipe["contrast_per_side"]), seed=seed))
+    rows.extend(
+        contrast_rows(
+            {"data": corpus.recipe}, held_out=False, per_side=int(corpus.recipe["contrast_per_side"]), seed=seed
+        )
+    )
     rng.shuffle(rows)
     return rows
 
@@ -187,4 +222,6 @@ def is_english(text: str) -> bool:
     letters = [c for c in text if c.isalpha()]
     if not letters or sum(c.isascii() for c in letters) < 0.95 * len(letters):
         return False
-    return bool(re.search(r"\b(the|a|an|to|of|and|is|i|you|how|what|for|in|my|me|that|with|can)\b", text, re.IGNORECASE))
+    return bool(
+        re.search(r"\b(the|a|an|to|of|and|is|i|you|how|what|for|in|my|me|that|with|can)\b", text, re.IGNORECASE)
+    )

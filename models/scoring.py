@@ -87,7 +87,9 @@ class ServiceScorer:
                 if row.kind in roles:
                     item["role"] = roles[row.kind]
                 if row.context.strip():
-                    item["context"] = [{"role": "user" if row.kind == "response" else "assistant", "content": row.context}]
+                    item["context"] = [
+                        {"role": "user" if row.kind == "response" else "assistant", "content": row.context}
+                    ]
                 items.append(item)
             answer = self.client.post("/v1/moderate/batch", json={"items": items})
             answer.raise_for_status()

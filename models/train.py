@@ -100,8 +100,14 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
-        state = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "step": self.step,
-                 "steps": self.steps, "average": self.average.weights, "average_steps": self.average.steps}
+        state = {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "steps": self.steps,
+            "average": self.average.weights,
+            "average_steps": self.average.steps,
+        }
         torch.save(state, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
 
@@ -158,8 +164,10 @@ def train(recipe: dict[str, Any], data: Path, work: Path, passes: int, share: fl
             seen += int(batch.mask.sum())
             if trainer.step % 50 == 0:
                 rate = seen / (time.monotonic() - begun)
-                print(f"pass {turn + 1}/{passes} step {trainer.step}/{trainer.steps} loss {mean:.4f} {rate:.0f} tokens/s",
-                      flush=True)
+                print(
+                    f"pass {turn + 1}/{passes} step {trainer.step}/{trainer.steps} loss {mean:.4f} {rate:.0f} tokens/s",
+                    flush=True,
+                )
             if trainer.step % recipe["train"]["checkpoint_every"] == 0:
                 trainer.save(checkpoint)
         done += len(order)

@@ -23,7 +23,6 @@ Owns the one table of what can go wrong. Refuses to know HTTP frameworks and dia
         ├── ArtifactInvalid
         └── PolicyInvalid
 """
-# ruff: noqa: N818 - these names say what happened; an Error suffix would say nothing more
 
 from __future__ import annotations
 

@@ -39,12 +39,12 @@ class LanguageOf(Protocol):
         ...
 
 
-def always(content: Content, so_far: Sequence[Finding]) -> bool:  # noqa: ARG001 - a Gate
+def always(content: Content, so_far: Sequence[Finding]) -> bool:
     """The gate of a stage that every text passes."""
     return True
 
 
-def has_context(content: Content, so_far: Sequence[Finding]) -> bool:  # noqa: ARG001 - a Gate
+def has_context(content: Content, so_far: Sequence[Finding]) -> bool:
     """The gate of a stage that reads the turns before."""
     return any(turn.text.strip() for turn in content.context)
 

@@ -6,6 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("weir", deadline=None)  # a busy machine is no failure
+settings.load_profile("weir")
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from service.taxonomy import CATEGORIES
 LABELS = (*CATEGORIES, "unsafe")
 ROWS = 997  # of the word table; ids are taken modulo this
 EMBEDDING = 8
-INNOCENT = -5.0  # logit of a word without meaning
+INNOCENT = -8.0  # logit of a word without meaning; no finding comes of it
 MAX_TOKENS, OVERLAP_TOKENS, CONTEXT_TOKENS, WINDOW_SHIFT = 32, 8, 6, 0.35
 
 # Not in the service's lexicon where that is possible, so that the stages can be told apart.
@@ -33,7 +33,7 @@ WORDS: dict[str, dict[str, float]] = {
     "frimble": {"illicit/violent": 3.0},
     "maybe": {"harassment": 0.0},
     "infinite": {"violence": np.inf},
-    **dict.fromkeys(("the", "cat", "sat", "on", "mat", "and", "hello", "tea", "is", "fine"), {}),
+    **{key: {} for key in ("the", "cat", "sat", "on", "mat", "and", "hello", "tea", "is", "fine")},
 }
 # "##ing" without "ing", and a syllable that is three tokens: what is cut inside a word becomes more tokens.
 PIECES = ("##ing", "ᄒ", "##ᄒ", "##ᅡ", "##ᆫ", "?")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from service.wiring import Runtime
 
 MAX_TURNS = 64
+LEAST_FINDING = 0.1  # what every stage thought of every category would bury the findings that matter
 POLICY_HEADER = "x-weir-policy"
 
 _log = logging.getLogger("weir.native")
@@ -104,7 +105,7 @@ def to_reply(verdict: Verdict, *, with_explanation: bool = True) -> dict[str, An
         j.category: {"score": round(j.score, 6), "threshold": j.threshold, "flagged": j.flagged}
         for j in verdict.judgements
     }
-    reply["findings"] = [_finding(finding) for finding in verdict.findings]
+    reply["findings"] = [_finding(f) for f in verdict.findings if f.score >= LEAST_FINDING or f.overrides]
     if verdict.suggested_revision is not None:
         reply["suggested_revision"] = verdict.suggested_revision
     reply.update(

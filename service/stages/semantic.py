@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from service.normalize import View, views
 from service.types import Content, Finding, Kind, Scorer, Scores, Span
 
-LOCATE_FROM = 0.2  # a category below this score is not worth a second look for its place
+LOCATE_FROM = 0.2  # a category below this score has no place worth telling
 LOCATE_SHARE = 0.6  # a sentence is the place when it alone reaches this share of its window's score
 MOST_SENTENCES = 24  # of one window that are looked at
 MOST_PLACES = 4  # spans of one category
-LEAST_SCORE = 0.01  # findings below say nothing
+LEAST_SCORE = 0.001  # findings below say nothing
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]*\s*")
 
 
@@ -48,7 +48,7 @@ class SemanticStage:
         self._scorer = scorer
         self._window_shift = window_shift
 
-    async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:  # noqa: ARG002 - a Stage
+    async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """Score the content's text alone, without its context."""
         pieces = self._pieces(content.text)
         scored = await self._scorer.score([(piece.text, "") for piece in pieces], content.kind)
@@ -64,7 +64,9 @@ class SemanticStage:
             pooled = shift_for_windows(score, windows, self._window_shift)
             if pooled < LEAST_SCORE:
                 continue
-            spans = places.get(category) or [pieces[n].original(Span(0, len(pieces[n].text)))]
+            spans: Sequence[Span | None] = places.get(category) or [None]
+            if spans[0] is None and score >= LOCATE_FROM:
+                spans = [pieces[n].original(Span(0, len(pieces[n].text)))]
             findings.extend(
                 Finding(category, pooled, self.name, f"model:{self._scorer.version}", span) for span in spans
             )
@@ -107,10 +109,7 @@ class SemanticStage:
 
 def shift_for_windows(score: float, windows: int, shift: float) -> float:
     """The maximum over many windows is high by chance: lower its log-odds by `shift` for each e-fold of windows."""
-    if windows <= 1 or not 0.0 < score < 1.0:
-        return score
-    odds = math.log(score / (1.0 - score)) - shift * math.log(windows)
-    return 1.0 / (1.0 + math.exp(-odds))
+    return score / (score + (1.0 - score) * math.pow(max(windows, 1), shift))
 
 
 def _sentences(text: str) -> list[Span]:

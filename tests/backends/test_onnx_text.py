@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,7 +33,22 @@ from tests.tiny_artifact import (
 )
 
 TOKENIZER = make_tokenizer()
-WORD = st.sampled_from([*WORDS, "한한한", "catinginging", "x" * 99, "y" * 120, "\ud800", "\u200b", "中", "é", "...", "😀"])
+WORD = st.sampled_from(
+    [
+        *WORDS,
+        "한한한",
+        "catinginging",
+        "x" + "ing" * 30,
+        "x" * 99,
+        "y" * 120,
+        "\ud800",
+        "\u200b",
+        "中",
+        "é",
+        "...",
+        "😀",
+    ]
+)
 TEXT = st.lists(st.one_of(WORD, st.text(max_size=6)), max_size=120).flatmap(
     lambda words: st.sampled_from([" ", "", "\n"]).map(lambda between: between.join(words))
 )
@@ -74,7 +90,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def test_windows_cover_the_text_and_each_fits(scorer: OnnxTextScorer, text: str, context: str) -> None:
     spans = scorer.windows(text, context)
     assert spans[0].start == 0 and spans[-1].end == len(text)
-    for before, after in zip(spans, spans[1:], strict=False):
+    for before, after in itertools.pairwise(spans):
         assert before.start < after.start <= before.end < after.end
     for span in spans:
         assert count(text[span.start : span.end]) <= room(context)
@@ -85,7 +101,7 @@ async def test_neighbouring_windows_share_tokens(scorer: OnnxTextScorer, words: 
     text = " ".join(words)
     spans = scorer.windows(text, context)
     assert len(spans) > 1
-    for before, after in zip(spans, spans[1:], strict=False):
+    for before, after in itertools.pairwise(spans):
         assert count(text[after.start : before.end]) >= OVERLAP_TOKENS
     lengths = [count(text[span.start : span.end]) for span in spans]
     assert min(lengths) == max(lengths) == room(context)  # no short window at the end
@@ -100,6 +116,13 @@ async def test_a_character_may_be_more_than_one_token(scorer: OnnxTextScorer) ->
     text = "한 " * 14  # 28 characters, 42 tokens
     assert len(text) <= room("") < count(text)
     assert len(scorer.windows(text)) > 1
+
+
+async def test_a_window_that_begins_inside_a_word_fits_too(scorer: OnnxTextScorer) -> None:
+    text = ("x" + "ing" * 30 + " ") * 4  # "##ing" is one token; "ing", where a window begins, is three
+    spans = scorer.windows(text)
+    assert any(text[span.start - 1] != " " for span in spans[1:])
+    assert max(count(text[span.start : span.end]) for span in spans) <= room("")
 
 
 async def test_every_window_is_read_to_its_end(scorer: OnnxTextScorer) -> None:

@@ -1,0 +1,140 @@
+"""The service as it is put together, over the tiny artefact."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from service.backends.artifact import load_artifact
+from service.config import Settings
+from service.errors import Overloaded, StartRefused, UnknownPolicy
+from service.metrics import Metrics
+from service.taxonomy import CATEGORIES, Action
+from service.types import Content, Turn
+from service.wiring import Runtime, load_steps, open_runtime
+from tests.tiny_artifact import edit_manifest, make_graph, write_artifact
+
+
+def workers() -> list[str]:
+    """Threads of ours that still run."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("weir-worker")]
+
+
+def settings(folder: Path, **more: object) -> Settings:
+    return Settings(model_dir=folder, threads=2, **more)  # type: ignore[arg-type]
+
+
+async def refusal(made: Settings) -> str:
+    """The sentence that the start is refused with; nothing is left running."""
+    with pytest.raises(StartRefused) as caught:
+        async with open_runtime(made):
+            raise AssertionError("it started")
+    assert workers() == [] and "\n" not in caught.value.message
+    return caught.value.message
+
+
+async def test_it_judges(tiny_folder: Path) -> None:
+    async with open_runtime(settings(tiny_folder)) as runtime:
+        text = "I like tea. You are a glorp! Bye now."
+        verdict = await runtime.moderate(Content(text))
+        assert verdict.action == Action.BLOCK and verdict.degraded == () and verdict.language == "en"
+        assert verdict.top is not None and verdict.top.category == "harassment"
+        assert verdict.model == runtime.model == load_artifact(tiny_folder).version
+        places = [f.span and text[f.span.start : f.span.end] for f in verdict.findings if f.category == "harassment"]
+        assert places == ["You are a glorp!"]
+        assert verdict.suggested_revision == "I like tea. [removed: harassment] Bye now."
+        assert set(verdict.timings_ms) == {"keyword", "semantic", "total"}
+        harmless = await runtime.moderate(Content("The cat sat on the mat."))
+        assert harmless.action == Action.ALLOW and [j.category for j in harmless.judgements] == list(CATEGORIES)
+
+
+async def test_keywords_and_context_have_their_say(tiny_folder: Path) -> None:
+    async with open_runtime(settings(tiny_folder)) as runtime:
+        verdict = await runtime.moderate(Content("go kill yourself"))
+        assert {"keyword"} <= {finding.stage for finding in verdict.findings} and verdict.flagged
+        pair = await runtime.moderate(Content("tea is fine", context=(Turn("a glorp"),)))
+        assert pair.flagged and {f.stage for f in pair.findings} == {"context"}
+        disguised = await runtime.moderate(Content("you g\u200bl0rp"))
+        assert disguised.flagged
+
+
+async def test_ready_is_proved_by_work_and_ends_with_it(tiny_folder: Path) -> None:
+    async with open_runtime(settings(tiny_folder)) as runtime:
+        assert runtime.ready and len(workers()) == 2
+        runtime.draining = True
+        assert not runtime.ready
+        runtime.draining = False
+        cold = Runtime(runtime.settings, runtime.policies, Metrics(), runtime.model, runtime.pipeline, runtime.scorer)
+        assert not cold.ready
+    assert not runtime.ready and workers() == []
+    verdict = await runtime.moderate(Content("tea"))  # whoever comes too late is not told that all is fine
+    assert verdict.degraded == ("semantic",) and verdict.action == Action.REVIEW
+
+
+async def test_closing_ends_the_threads_after_a_failure_too(tiny_folder: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with open_runtime(settings(tiny_folder)) as runtime:
+            await asyncio.gather(*(runtime.moderate(Content("tea " * 300)) for _ in range(3)))
+            raise ZeroDivisionError
+    assert workers() == []
+
+
+async def test_policies_are_those_of_the_settings(tiny_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[categories.harassment]\nmost = 'flag'\n", encoding="utf-8")
+    made = settings(tiny_folder, policy_dir=tmp_path, preset="strict")
+    async with open_runtime(made) as runtime:
+        assert runtime.policies.get("default").preset == "strict"
+        assert (await runtime.moderate(Content("you glorp", policy="mine"))).action == Action.FLAG
+        with pytest.raises(UnknownPolicy):
+            await runtime.moderate(Content("tea", policy="other"))
+
+
+async def test_a_full_queue_is_said_at_once(tiny_folder: Path) -> None:
+    async with open_runtime(settings(tiny_folder, queue_items=1)) as runtime:
+        answers = await asyncio.gather(
+            *(runtime.moderate(Content("tea is fine")) for _ in range(20)), return_exceptions=True
+        )
+        assert any(isinstance(answer, Overloaded) for answer in answers)
+        assert all(isinstance(a, Overloaded) or a.degraded == () for a in answers)  # type: ignore[union-attr]
+        assert runtime.ready and (await runtime.moderate(Content("tea"))).action == Action.ALLOW
+
+
+async def test_two_runtimes_live_side_by_side(tiny_folder: Path) -> None:
+    async with open_runtime(settings(tiny_folder)) as one:
+        async with open_runtime(settings(tiny_folder)) as other:
+            assert one.metrics is not other.metrics
+        assert one.ready and not other.ready
+        assert (await one.moderate(Content("you glorp"))).flagged
+
+
+async def test_a_wrong_artefact_refuses_the_start(own_folder: Path, tmp_path: Path) -> None:
+    assert "nowhere" in await refusal(settings(tmp_path / "nowhere"))
+    odd = write_artifact(tmp_path / "odd", make_graph(segments="others"))
+    assert "cannot be run" in await refusal(settings(odd))
+    (own_folder / "model.onnx").write_bytes(b"not a graph")
+    assert "model.onnx is not the file" in await refusal(settings(own_folder))
+    edit_manifest(own_folder, lambda manifest: None)
+    assert "cannot load model.onnx" in await refusal(settings(own_folder))
+
+
+async def test_a_wrong_policy_refuses_the_start(tiny_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("preset = 'lenient'", encoding="utf-8")
+    assert "policy mine" in await refusal(settings(tiny_folder, policy_dir=tmp_path))
+
+
+def test_steps_of_unknown_names_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.toml"
+    for entry in ("stage = 'oracle'", "stage = 'keyword'\ngate = 'sometimes'"):
+        path.write_text(f"[[steps]]\n{entry}\nbudget_s = 1\n", encoding="utf-8")
+        with pytest.raises(StartRefused, match=r"pipeline\.toml"):
+            load_steps(path, {"keyword": lambda options: None}, 10.0)  # type: ignore[dict-item,return-value]
+
+
+def test_no_step_has_more_time_than_the_request(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.toml"
+    path.write_text("[[steps]]\nstage = 'keyword'\nbudget_s = 60\nfail_open = true\n", encoding="utf-8")
+    (made,) = load_steps(path, {"keyword": lambda options: None}, 2.5)  # type: ignore[dict-item,return-value]
+    assert made.budget_s == 2.5 and made.fail_open
