@@ -118,9 +118,7 @@ def main() -> None:
             f"(aim {1.3 * alone + 2:.2f}: 1.3 times and 2 ms)"
         )
         rate = asyncio.run(throughput(gateway, MEMORY_REQUESTS, seed=2))
-        print(
-            f"resident after {MEMORY_REQUESTS + options.texts} requests      {gateway.resident_mb():.0f} MiB   (aim 450)"
-        )
+        print(f"resident after {MEMORY_REQUESTS} requests      {gateway.resident_mb():.0f} MiB   (aim 450)")
         print(f"difference alone / in company     {asyncio.run(company(gateway, 1000)):.6f}   (aim 0.001, 1,000 texts)")
     most = ceiling_throughput(ceiling, 600, threads=2)
     print(

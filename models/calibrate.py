@@ -24,7 +24,10 @@ REVIEW_SHARE, BLOCK_SHARE = 0.45, 0.75  # of the way from the flag line to 1
 
 
 def fit_calibration(rows: Sequence[Row], logits: Floats) -> dict[str, dict[str, list[float]]]:
-    """[slope, intercept] per kind and category, by logistic regression on known dev labels; slopes stay positive."""
+    """[slope, intercept] per kind and category, by logistic regression on known dev labels; slopes stay positive.
+
+    A post is whatever comes without a role, prompts of callers who name none included: it takes the fit over all kinds.
+    """
     targets, known = known_labels(rows)
     kinds = np.array([row.kind for row in rows])
     fitted: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
@@ -33,7 +36,7 @@ def fit_calibration(rows: Sequence[Row], logits: Floats) -> dict[str, dict[str, 
         shared = _platt(z[known[:, column]], targets[known[:, column], column])
         for kind in KINDS:
             chosen = known[:, column] & (kinds == kind)
-            enough = (targets[chosen, column] >= 0.5).sum() >= LEAST_POSITIVES
+            enough = kind != "post" and (targets[chosen, column] >= 0.5).sum() >= LEAST_POSITIVES
             fitted[kind][name] = _platt(z[chosen], targets[chosen, column]) if enough else shared
     return fitted
 

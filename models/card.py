@@ -15,7 +15,7 @@ from service.taxonomy import CATEGORIES
 HEADERS = {
     "any harm": ["source", "rows", "AUPRC", "harmful flagged", "innocent flagged"],
     "per category": ["category", "positives", "negatives", "AUPRC", "positives flagged", "negatives flagged"],
-    "never trained on": ["kind", "accuracy", "harmful flagged", "innocent flagged"],
+    "never trained on": ["theme", "accuracy", "harmful flagged", "innocent flagged"],
     "pooled": ["what", "AUPRC"],
     "Obfuscated": ["obfuscation", "caught clean and still caught", "innocent flagged"],
 }

@@ -73,10 +73,12 @@ class Row:
 
     @property
     def harmful(self) -> bool | None:
-        """Whether any of OpenAI's 13 categories (or `unsafe`) applies; None where that is not known."""
+        """Whether any of OpenAI's 13 categories (or `unsafe`) applies; None where that is open, or only others do."""
         known = [self.labels[c] for c in (*OPENAI_CATEGORIES, "unsafe") if c in self.labels]
         if any(value >= 0.5 for value in known):
             return True
+        if any(self.labels.get(name, 0.0) >= 0.5 for name in CATEGORIES):
+            return None
         clean = "unsafe" in self.labels or all(c in self.labels for c in ("hate", "harassment", "violence", "sexual"))
         return False if known and clean and max(known) < 0.3 else None
 
@@ -101,9 +103,13 @@ class Corpus:
         return [slug for slug, s in self.sources.items() if s["use"] == "train" and slug not in left_out]
 
     def unseen(self) -> list[str]:
-        """Sources that are left out of training wholly and measure what is new to the model."""
+        """English sources that are left out of training wholly and show what is new to the model."""
         measured = [slug for slug, s in self.sources.items() if s["use"] == "measure"]
-        return [slug for slug in (*self.recipe["held_out"], *measured) if not slug.startswith("pairs-")]
+        return [slug for slug in (*self.recipe["held_out"], *measured) if slug not in self.recipe["exclude"]]
+
+    def unseen_rows(self, slug: str, *, tuning: bool) -> list[Row]:
+        """One half, by hash, of an unseen source's English rows: one to choose flag lines on, one to report on."""
+        return [row for _, row in self.rows(slug) if is_english(row.text) and _hash(row.text) % 2 == int(tuning)]
 
     def rows(self, slug: str) -> Iterator[tuple[str, Row]]:
         """(split, row) of one source; a source without dev rows gives a hashed share of its train rows to dev."""

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from models.card import write_card
-from models.data import Corpus, Row, contrast_rows, is_english, load_recipe
+from models.data import Corpus, Row, contrast_rows, load_recipe
 from models.obfuscation import obfuscate
 from models.release import ARTIFACT, data_folder
 from models.scoring import NAMES, SERVED, ArtifactScorer, Floats, Scored, ServiceScorer, known_labels, sample
@@ -106,7 +106,7 @@ def per_category(rows: Sequence[Row], scores: Floats, flagged: Flags) -> Table:
 def per_source(rows: Sequence[Row], scores: Floats, flagged: Flags) -> Table:
     """Source, rows, AUPRC of any harm, and the shares flagged of harmful and of innocent rows (13 categories)."""
     table: Table = []
-    top, hit = scores[:, SERVED].max(1), flagged[:, SERVED].any(1)
+    top, hit = scores[:, SERVED].max(1), _any_served(flagged)
     for source in dict.fromkeys(row.source for row in rows):
         chosen = np.array(
             [n for n, row in enumerate(rows) if row.source == source and row.harmful is not None], dtype=int
@@ -126,12 +126,17 @@ def per_source(rows: Sequence[Row], scores: Floats, flagged: Flags) -> Table:
     return table
 
 
+def _any_served(flagged: Flags) -> Flags:
+    """Whether any of the 13 categories is flagged, per row."""
+    return np.asarray(flagged[:, SERVED].any(axis=1), dtype=bool)
+
+
 def contrast_table(rows: Sequence[Row], flagged: Flags) -> Table:
     """Per theme and in all: accuracy, harmful flagged, innocent flagged; any of the 13 categories counts."""
-    hit = flagged[:, SERVED].any(1)
+    hit = _any_served(flagged)
     served = np.array([row.harmful is True for row in rows])
     judged = np.array([row.harmful is not None for row in rows])
-    themes = [row.kind for row in rows]
+    themes = [row.frame.partition("-")[0] for row in rows]
     table: Table = []
     for theme in ("all", *dict.fromkeys(themes)):
         chosen = judged & np.array([theme in ("all", t) for t in themes])
@@ -144,7 +149,7 @@ def robustness(scored: Scored, harmful: Sequence[Row], innocent: Sequence[Row]) 
     """Per obfuscation: of the harmful texts caught clean, those still caught; of the innocent, those flagged."""
 
     def hits(rows: Sequence[Row]) -> Flags:
-        return np.asarray(scored.score(rows)[1][:, SERVED].any(1))
+        return _any_served(scored.score(rows)[1])
 
     caught = [row for row, hit in zip(harmful, hits(harmful), strict=True) if hit]
     table: Table = [["clean", "100 %", share(hits(innocent))]]
@@ -171,8 +176,7 @@ def rows_to_measure(corpus: Corpus, recipe: dict[str, Any]) -> dict[str, list[Ro
         test.extend(sample([row for split, row in corpus.rows(slug) if split == "test"], TEST_ROWS, seed))
     unseen: list[Row] = []
     for slug in corpus.unseen():
-        rows = [row for _, row in corpus.rows(slug) if is_english(row.text)]
-        unseen.extend(sample(rows, UNSEEN_ROWS, seed))
+        unseen.extend(sample(corpus.unseen_rows(slug, tuning=False), UNSEEN_ROWS, seed))
     contrast = contrast_rows(recipe, held_out=True, per_side=CONTRAST_PER_SIDE, seed=seed)
     return {"test": test, "unseen": unseen, "contrast": contrast}
 

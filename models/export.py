@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from models.encoder import HEADS, HIDDEN, LAYER_NORM_EPS, LAYERS, Classifier
+from models.encoder import HEADS, HIDDEN, LAYER_NORM_EPS, LAYERS, Block, Classifier
 
 OPSET = 20
 WIDTH = HIDDEN // HEADS
@@ -38,7 +39,7 @@ class Graph:
         self.weights.append(numpy_helper.from_array(value.copy(order="C"), name))
         return name
 
-    def add(self, op: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Add a node with one output."""
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
@@ -108,6 +109,7 @@ def _words(g: Graph, table: NDArray[np.float32], int8: bool) -> str:
 
 def _block(g: Graph, x: str, name: str, network: Classifier, n: int, split: str, joined: str, scale: str) -> str:
     block = network.encoder.blocks[n]
+    assert isinstance(block, Block)
     qkv = g.add("Reshape", [g.linear(x, f"{name}.qkv", block.qkv), split], f"{name}.split")
     turned = g.add("Transpose", [qkv], f"{name}.turned", perm=[2, 0, 3, 1, 4])  # 3, B, A, T, width
     q, k, v = (

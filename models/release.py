@@ -113,7 +113,7 @@ def release(recipe: dict[str, Any], data: Path, weights: Path, folder: Path, *, 
     logits = raw_logits(draft / "model.onnx", rows, max_tokens)
     np.savez_compressed(weights.with_name("dev-logits.npz"), logits=logits)
     calibration = fit_calibration(rows, logits)
-    fitted = {"calibration": calibration, "presets": choose_presets(rows, logits, calibration)}
+    fitted: dict[str, Any] = {"calibration": calibration, "presets": choose_presets(rows, logits, calibration)}
     if gated:
         graph = build_graph(network, len(LABELS), int8=False).SerializeToString()
         fitted["gate"] = gate(rows, raw_logits(graph, rows, max_tokens), logits)

@@ -76,7 +76,7 @@ class Trainer:
         """The weighted sum of the three losses."""
         with torch.autocast("cpu", torch.bfloat16):
             logits, embedding = self.network(batch.ids, batch.mask, batch.segments)
-        total = masked_bce(logits, batch.targets, batch.known, batch.weights)
+        total: Tensor = masked_bce(logits, batch.targets, batch.known, batch.weights)
         total = total + self.options["any_weight"] * some_category(logits, batch.open, batch.share, batch.weights)
         if self.step % self.options["embedding_every"] == 0:
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):

@@ -55,7 +55,9 @@ def test_json_lines_and_their_errors(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_not_utf8_is_judged() -> None:
-    done = subprocess.run([sys.executable, str(FAKE_WEIR), "moderate"], input=b"caf\xe9 insult\n", check=False, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, str(FAKE_WEIR), "moderate"], input=b"caf\xe9 insult\n", check=False, capture_output=True
+    )
     assert (done.returncode, json.loads(done.stdout)["action"]) == (1, "block")
 
 
@@ -100,7 +102,11 @@ def test_a_bar_is_drawn_on_a_terminal_only(tmp_path: Path) -> None:
     file.write_text("fine\n" * 50)
     ours, theirs = pty.openpty()
     done = subprocess.run(
-        [sys.executable, str(FAKE_WEIR), "moderate", str(file)], stdout=subprocess.DEVNULL, stderr=theirs, timeout=60
+        [sys.executable, str(FAKE_WEIR), "moderate", str(file)],
+        check=False,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        timeout=60,
     )
     shown = os.read(ours, 65536).decode()
     os.close(ours)

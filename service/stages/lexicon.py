@@ -206,7 +206,9 @@ def _patterns(
     for template in _strings(templates, where, empty):
         for text in _expand(template, slots, where):
             for form in _inflections(text, inflect):
-                written = unicodedata.normalize("NFKC", " ".join(form.split()))
+                written = " ".join(form.split())
+                if not written.isascii():
+                    written = unicodedata.normalize("NFKC", written)
                 if sum(map(str.isalnum, written)) < 2:
                     raise PolicyInvalid(f"{where}: {template!r} comes down to fewer than two letters.")
                 for spelling in _spellings(written):
@@ -257,6 +259,8 @@ def _inflections(text: str, how: str) -> tuple[str, ...]:
 
 def _spellings(text: str) -> tuple[str, ...]:
     """The text, and without its accents where what is left is plain Latin and long enough to be itself."""
+    if text.isascii():
+        return (text,)
     bare = "".join(char for char in unicodedata.normalize("NFD", text) if not unicodedata.combining(char))
     if bare == text or not bare.isascii() or sum(map(str.isalpha, bare)) < _UNACCENTED_LETTERS:
         return (text,)
