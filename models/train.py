@@ -133,8 +133,8 @@ def read_pools(corpus: Corpus, share: float, seed: int) -> dict[str, list[Row]]:
     return pools
 
 
-def train(recipe: dict[str, Any], data: Path, work: Path, passes: int, share: float) -> Path:
-    """Run the recipe and return the path of the averaged weights."""
+def train(recipe: dict[str, Any], data: Path, work: Path, passes: float, share: float) -> Path:
+    """Run the recipe and return the path of the averaged weights. Of a last, partial pass only so many batches run."""
     work.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")  # every shape's kernels, compiled once
     torch.set_num_threads(os.cpu_count() or 1)
@@ -143,7 +143,7 @@ def train(recipe: dict[str, Any], data: Path, work: Path, passes: int, share: fl
     checkpoint = work / "checkpoint.pt"
     trainer: Trainer | None = None
     done = 0
-    for turn in range(passes):
+    for turn in range(math.ceil(passes)):
         rng = random.Random(seed + turn)
         rows = one_pass(corpus, pools, seed + turn)
         if share < 1:
@@ -151,13 +151,13 @@ def train(recipe: dict[str, Any], data: Path, work: Path, passes: int, share: fl
         examples = encode(augment(rows, recipe["augment"], rng), tokenizer, recipe["max_tokens"], rng)
         order = batches(examples, recipe["train"]["batch_tokens"], rng)
         if trainer is None:
-            trainer = Trainer(recipe, steps=len(order) * passes)
+            trainer = Trainer(recipe, steps=int(len(order) * passes))
             if checkpoint.exists():
                 trainer.restore(checkpoint)
         begun, seen, mean = time.monotonic(), 0, 0.0
         trainer.network.train()
         for n, members in enumerate(order):
-            if done + n < trainer.step:
+            if done + n < trainer.step or trainer.step >= trainer.steps:
                 continue
             batch = collate([examples[m] for m in members])
             mean += 0.02 * (trainer.train_step(batch) - mean)
@@ -165,7 +165,7 @@ def train(recipe: dict[str, Any], data: Path, work: Path, passes: int, share: fl
             if trainer.step % 50 == 0:
                 rate = seen / (time.monotonic() - begun)
                 print(
-                    f"pass {turn + 1}/{passes} step {trainer.step}/{trainer.steps} loss {mean:.4f} {rate:.0f} tokens/s",
+                    f"pass {turn + 1} step {trainer.step}/{trainer.steps} loss {mean:.4f} {rate:.0f} tokens/s",
                     flush=True,
                 )
             if trainer.step % recipe["train"]["checkpoint_every"] == 0:
@@ -181,13 +181,13 @@ def main() -> None:
     """Command line of the training run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=WORK)
-    parser.add_argument("--passes", type=int)
+    parser.add_argument("--passes", type=float)
     parser.add_argument("--share", type=float, default=1.0, help="share of every source, for a short run")
     options = parser.parse_args()
     recipe = load_recipe()
     data = Path(recipe["data"]["folder"])
     data = data if data.is_absolute() else RECIPE.parent.parent / data
-    print(train(recipe, data, options.work, options.passes or int(recipe["train"]["passes"]), options.share))
+    print(train(recipe, data, options.work, options.passes or float(recipe["train"]["passes"]), options.share))
 
 
 if __name__ == "__main__":
