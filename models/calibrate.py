@@ -17,9 +17,9 @@ from models.scoring import NAMES, Floats, calibrate, known_labels
 LEAST_POSITIVES = 200  # of a kind; below that the category's shared fit stands for the kind
 KINDS = ("post", "prompt", "response")
 
-# Share of innocent dev rows that one category may flag, and what review and block ask for beyond a flag.
-PRESET_FALSE_POSITIVES = {"strict": 0.006, "balanced": 0.002, "permissive": 0.0005}
-LOWEST, HIGHEST = 0.25, 0.90  # a flag line stays within these
+# Per preset: the share of innocent dev rows, hard ones among them, that one category may flag, and the lowest line.
+PRESETS = {"strict": (0.016, 0.25), "balanced": (0.008, 0.35), "permissive": (0.002, 0.50)}
+HIGHEST = 0.90  # a flag line is never above this
 REVIEW_SHARE, BLOCK_SHARE = 0.45, 0.75  # of the way from the flag line to 1
 
 
@@ -58,12 +58,12 @@ def choose_presets(
     scores = calibrate(logits[innocent], [rows[n].kind for n in innocent], calibration)
     targets, known = known_labels([rows[n] for n in innocent])
     presets: dict[str, dict[str, list[float]]] = {}
-    for preset, share in PRESET_FALSE_POSITIVES.items():
+    for preset, (share, lowest) in PRESETS.items():
         presets[preset] = {}
         for column, name in enumerate(NAMES):
             clean = known[:, column] & (targets[:, column] < 0.3)
             line = float(np.quantile(scores[clean, column], 1.0 - share)) if clean.sum() > 500 else 0.5
-            flag = round(min(max(line, LOWEST), HIGHEST), 3)
+            flag = round(min(max(line, lowest), HIGHEST), 3)
             presets[preset][name] = [
                 flag,
                 round(flag + REVIEW_SHARE * (1 - flag), 3),

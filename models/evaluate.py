@@ -9,22 +9,16 @@ frames never trained on; nothing here is fitted.
 from __future__ import annotations
 
 import argparse
-import os
 import random
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
+from loadtest.gateway import running_gateway
 from models.card import write_card
 from models.data import Corpus, Row, contrast_rows, load_recipe
 from models.obfuscation import obfuscate
@@ -181,30 +175,6 @@ def rows_to_measure(corpus: Corpus, recipe: dict[str, Any]) -> dict[str, list[Ro
     return {"test": test, "unseen": unseen, "contrast": contrast}
 
 
-@contextmanager
-def running_service(artifact: Path) -> Iterator[str]:
-    """A Weir of its own on a free port, ended by its process id."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "WEIR_PORT": str(port), "WEIR_MODEL_DIR": str(artifact), "WEIR_LOG_LEVEL": "warning"}
-    process = subprocess.Popen([sys.executable, "-m", "service.cli", "serve"], env=environment)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(200):
-            if process.poll() is not None:
-                raise RuntimeError("the service did not start")
-            try:
-                if httpx.get(f"{url}/readyz").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
 def measure(scored: Scored, sets: dict[str, list[Row]], *, disguise: bool) -> dict[str, Table]:
     """Every table for one scorer."""
     tables: dict[str, Table] = {}
@@ -241,8 +211,8 @@ def main() -> None:
     if options.url:
         results["service"] = measure(ServiceScorer(options.url), live, disguise=True)
     else:
-        with running_service(options.artifact) as url:
-            results["service"] = measure(ServiceScorer(url), live, disguise=True)
+        with running_gateway(model_dir=str(options.artifact.resolve())) as gateway:
+            results["service"] = measure(ServiceScorer(gateway.url), live, disguise=True)
     print(write_card(options.artifact, recipe, corpus, results))
 
 

@@ -15,12 +15,13 @@ from math import prod
 
 from service.normalize import View, views
 from service.stages.identifiers import IdentifierPatterns
-from service.stages.lexicon import Lexicon, Match
+from service.stages.lexicon import Lexicon, Match, Rule
 from service.types import Content, Finding, Span
 
 STAGE = "keyword"
 MAX_SPANS = 3  # findings per category
-WEAK_SUM = 0.6  # what weak words together may reach
+WORDS_ALONE = 0.3  # what words may reach, one or many: under the default flag lines, so that the classifier decides
+UNSEEN_BY_MODEL = frozenset({"sexual/minors"})  # no text of ours teaches it, so that words stand for it
 _NEAR = 400  # code points between the best match and another that still adds to it
 _SHORT = 4  # letters; shorter patterns are trusted in the plain reading only
 _REPEATS = 4  # places per pattern and reading; the rest would say the same
@@ -39,15 +40,21 @@ class _Seen:
 
     def finding(self) -> Finding:
         rule = self.match.pattern.rule
-        return Finding(rule.category, rule.weight, STAGE, f"lexicon:{rule.id}", self.span, final=rule.final)
+        weight = min(rule.weight, _ceiling(rule))
+        return Finding(rule.category, weight, STAGE, f"lexicon:{rule.id}", self.span, final=rule.final)
+
+
+def _ceiling(rule: Rule) -> float:
+    return rule.weight if rule.final or rule.category in UNSEEN_BY_MODEL else WORDS_ALONE
 
 
 class KeywordStage:
     """Finds harmful phrases and personal identifiers.
 
     Every view of the text is matched once. Per category the best matches that do not overlap are kept, at most
-    `MAX_SPANS`. Different weak matches near the best one add up mildly: the first finding's score is the noisy-or
-    of its own weight and half of each other's, capped at `WEAK_SUM` unless a single weight is above that already.
+    `MAX_SPANS`. Different matches near the best one add up mildly: the first finding's score is the noisy-or of its
+    own weight and half of each other's. Unless a rule is final, no score is above `WORDS_ALONE`: on sentences kept out
+    of training, higher ones flagged quotation and hyperbole and found hardly anything that the classifier missed.
     """
 
     name = STAGE
@@ -121,7 +128,7 @@ def _together(kept: Sequence[_Seen]) -> float:
     }
     alone = others.pop(first.match.pattern.folded)
     together = 1.0 - (1.0 - alone) * prod(1.0 - weight / 2 for weight in others.values())
-    return round(max(alone, min(WEAK_SUM, together)), 4)
+    return round(min(_ceiling(first.match.pattern.rule), max(alone, together)), 4)
 
 
 def _rank(seen: _Seen) -> tuple[bool, float, int, int]:
