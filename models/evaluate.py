@@ -25,8 +25,8 @@ from models.obfuscation import obfuscate
 from models.release import ARTIFACT, data_folder
 from models.scoring import NAMES, SERVED, ArtifactScorer, Floats, Scored, ServiceScorer, known_labels, sample
 
-TEST_ROWS = 400  # of one source's test split
-UNSEEN_ROWS = 600  # of one source that was left out of training
+TEST_ROWS = 300  # of one source's test split
+UNSEEN_ROWS = 400  # of one source that was left out of training
 CONTRAST_PER_SIDE = 12
 RESAMPLES = 300
 LEAST = 20  # positives below which no AUPRC is given

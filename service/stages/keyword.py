@@ -21,7 +21,6 @@ from service.types import Content, Finding, Span
 STAGE = "keyword"
 MAX_SPANS = 3  # findings per category
 WORDS_ALONE = 0.3  # what words may reach, one or many: under the default flag lines, so that the classifier decides
-UNSEEN_BY_MODEL = frozenset({"sexual/minors"})  # no text of ours teaches it, so that words stand for it
 _NEAR = 400  # code points between the best match and another that still adds to it
 _SHORT = 4  # letters; shorter patterns are trusted in the plain reading only
 _REPEATS = 4  # places per pattern and reading; the rest would say the same
@@ -45,7 +44,7 @@ class _Seen:
 
 
 def _ceiling(rule: Rule) -> float:
-    return rule.weight if rule.final or rule.category in UNSEEN_BY_MODEL else WORDS_ALONE
+    return rule.weight if rule.final or rule.alone else WORDS_ALONE
 
 
 class KeywordStage:
@@ -53,8 +52,9 @@ class KeywordStage:
 
     Every view of the text is matched once. Per category the best matches that do not overlap are kept, at most
     `MAX_SPANS`. Different matches near the best one add up mildly: the first finding's score is the noisy-or of its
-    own weight and half of each other's. Unless a rule is final, no score is above `WORDS_ALONE`: on sentences kept out
-    of training, higher ones flagged quotation and hyperbole and found hardly anything that the classifier missed.
+    own weight and half of each other's. Unless a rule is final or says `alone`, none is above `WORDS_ALONE`: on
+    sentences kept out of training, higher ones flagged quotation and hyperbole, and found hardly anything that the
+    classifier missed.
     """
 
     name = STAGE

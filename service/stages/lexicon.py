@@ -27,7 +27,7 @@ PLACES = ("word", "stem", "anywhere", "sentence", "message")
 FINAL_WEIGHT = 0.9  # a rule that nobody may lower has to be sure of itself
 MAX_EXPANSION = 20_000  # patterns from one template; more is a slip in the file
 _UNACCENTED_LETTERS = 5  # shorter words lose their accents to innocent ones: Turkish "piç", English "pic"
-_KEYS = frozenset({"id", "category", "weight", "words", "inflect", "at", "case", "final"})
+_KEYS = frozenset({"id", "category", "weight", "words", "inflect", "at", "case", "final", "alone"})
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _SENTENCE_START = re.compile(r"(?:^|[.!?…\n])\s*(?:@\w{1,30}[\s,:]{1,3}){0,3}$")
@@ -46,6 +46,7 @@ class Rule:
     at: str = "word"
     case: bool = False
     final: bool = False
+    alone: bool = False
 
     @property
     def allow(self) -> bool:
@@ -176,14 +177,14 @@ def _rule(group: Mapping[str, Any], where: str) -> Rule:
         raise PolicyInvalid(f"{where}: category {category!r} is not in the taxonomy.")
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.0 < weight <= 1.0:
         raise PolicyInvalid(f"{where}: weight must be a number above 0 and at most 1.")
-    at, case, final = group.get("at", "word"), group.get("case", False), group.get("final", False)
+    at, flags = group.get("at", "word"), [group.get(name, False) for name in ("case", "final", "alone")]
     if at not in PLACES:
         raise PolicyInvalid(f"{where}: at must be one of {', '.join(PLACES)}.")
-    if not isinstance(case, bool) or not isinstance(final, bool):
-        raise PolicyInvalid(f"{where}: case and final are true or false.")
-    if final and weight < FINAL_WEIGHT:
+    if not all(isinstance(flag, bool) for flag in flags):
+        raise PolicyInvalid(f"{where}: case, final and alone are true or false.")
+    if flags[1] and weight < FINAL_WEIGHT:
         raise PolicyInvalid(f"{where}: a final rule needs a weight of at least {FINAL_WEIGHT}.")
-    return Rule(rule_id, category, float(weight), at, case, final)
+    return Rule(rule_id, category, float(weight), at, *flags)
 
 
 def _slots(raw: Any, source: str) -> dict[str, tuple[str, ...]]:
