@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from service import confusables, decoding, folding, wordplay
+from service import confusables, decoding, folding, spelling, wordplay
 from service.view import Edit, View, original
 
 __all__ = ["View", "views"]
@@ -122,7 +122,10 @@ def _ambiguous_views(clean: View, plain: View) -> list[View]:
         view = base.rewritten(edits(base.text))
         if view is not base:
             found.append(_finished(view).named(name))
-    if not found or (found[0].name != "joined" and len(found) < 2):
+    if not found:  # whoever disguises does not slip, and what is left of a disguise looks like slips
+        respelled = plain.rewritten(spelling.slip_edits(plain.text))
+        return [] if respelled is plain else [respelled.named("respelled")]
+    if found[0].name != "joined" and len(found) < 2:
         return found
     folded = clean
     for name, edits in _AMBIGUOUS:

@@ -29,6 +29,7 @@ _INSIDE = re.compile(r"(?<=[a-z])(?:[0134579]|00|11|33|55|[@$!€£¥¢¡])(?=[a
 _SINGLE = re.compile(r"(?:[01345679@$!€£¥¢¡]|00|11|33|55|66|99|\$\$)(?![0-9])")
 _RUNS = re.compile(r"[^a-z]+")
 _MODELS = re.compile(r"mp[34]|m4[av]|w3c|h1n|web3|log4|s3|ipv|x8|win1|i1|k8|a11|l10|c1|v[0-9]|[0-9]+[a-z]{1,2}[0-9]")
+_NUMERONYM = re.compile(r"[a-z][0-9]{2,}[a-z]")
 _PHONETIC = {"h8": "hate", "h8r": "hater", "h8er": "hater", "h8ers": "haters", "h8ing": "hating", "h8s": "hates"}
 
 _SET_APART = re.compile(
@@ -89,6 +90,8 @@ def _as_word(token: str) -> str | None:
     known = vocabulary.best_spelling([_LEET.get(letter, letter) for letter in low])
     if known is None and "@" in low[1:]:
         known = vocabulary.unmasked(low, "@")
+    if known is not None and _NUMERONYM.fullmatch(low) and not vocabulary.is_known(known):
+        return None  # "a11y" stands for "accessibility", not for "ally"
     if known is not None:
         short = len(known) < 4 and known not in vocabulary.DISGUISED
         plausible = not short and (letters > 1 or not token[0].isdigit()) and not (token[0].isupper() and letters == 1)
@@ -231,7 +234,7 @@ def masked_edits(text: str) -> list[Edit]:
         if new is not None:
             edits.append((match.start(), match.end(), _cased(word, new)))
             sure = sure or new in vocabulary.DISGUISED
-    return edits if sure else []
+    return edits if sure or len(edits) > 1 else []
 
 
 def lookalike_edits(text: str) -> list[Edit]:

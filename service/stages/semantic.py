@@ -19,6 +19,7 @@ LOCATE_SHARE = 0.6  # a sentence is the place when it alone reaches this share o
 MOST_SENTENCES = 24  # of one window that are looked at
 MOST_PLACES = 4  # spans of one category
 LEAST_SCORE = 0.001  # findings below say nothing
+DISGUISED = 0.1  # share of the words that a disguise has changed, from which the text as written says nothing
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]*\s*")
 
 
@@ -73,13 +74,13 @@ class SemanticStage:
         return findings
 
     def _pieces(self, text: str) -> list[Piece]:
-        """Every window of the plain view, and those of the other views that the plain one does not hold already."""
-        plain, *others = views(text)
-        pieces = [Piece(plain, span) for span in self._scorer.windows(plain.text)]
+        """Every window of the first view, and those of the other views that the first one does not hold already."""
+        first, *others = telling_views(views(text))
+        pieces = [Piece(first, span) for span in self._scorer.windows(first.text)]
         for view in others:
             for span in self._scorer.windows(view.text):
                 piece = Piece(view, span)
-                if piece.text not in plain.text:
+                if piece.text not in first.text:
                     pieces.append(piece)
         return pieces
 
@@ -105,6 +106,19 @@ class SemanticStage:
                 places = [s for scores, s in ranked if scores[category] >= line][:MOST_PLACES]
                 found[category] = [piece.original(s) for s in places]
         return found
+
+
+def telling_views(found: Sequence[View]) -> Sequence[View]:
+    """The views that are worth scoring: all of them, or, of a text that is disguised through and through, the last.
+
+    The last view has every folding in it, and each word that needed none. Where it rewrote DISGUISED of the words, the
+    views before it hold hardly a word that the model knows, and would be flagged for their form, innocent or not.
+    """
+    if len(found) < 2:
+        return found
+    before, after = found[0].text.split(), set(found[-1].text.split())
+    rewritten = sum(word not in after for word in before)
+    return found[-1:] if rewritten >= max(2, DISGUISED * len(before)) else found
 
 
 def shift_for_windows(score: float, windows: int, shift: float) -> float:

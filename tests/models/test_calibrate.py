@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the models extra is not installed")
-pytest.importorskip("sklearn", reason="the models extra is not installed")
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
 
-from models.calibrate import PRESETS, choose_presets, fit_calibration
+from models.calibrate import HIGHEST, PRESETS, choose_presets, fit_calibration
 from models.data import LABELS, Row
 from models.scoring import NAMES, calibrate
 from service.taxonomy import OPENAI_CATEGORIES
@@ -48,4 +48,5 @@ def test_presets_are_ordered_and_keep_to_their_share() -> None:
         assert presets["strict"][name][0] <= presets["balanced"][name][0] <= presets["permissive"][name][0]
         for lines in (presets[preset][name] for preset in presets):
             assert lines[0] <= lines[1] <= lines[2] <= 1.0
-    assert (scores >= presets["balanced"]["hate"][0]).mean() <= max(0.01, 2 * PRESETS["balanced"][0])
+    line = presets["balanced"]["hate"][0]
+    assert line == HIGHEST or (scores >= line).mean() <= 2 * PRESETS["balanced"][0]

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the models extra is not installed")
-pytest.importorskip("sklearn", reason="the models extra is not installed")
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
 
-import onnxruntime as ort  # noqa: E402
+import onnxruntime as ort
+import torch
 
-from models.encoder import Classifier, load_pretrained, mean_pool, pretrained_folder  # noqa: E402
-from models.export import build_graph, quantize, run_onnx  # noqa: E402
+from models.encoder import Classifier, load_pretrained, mean_pool, pretrained_folder
+from models.export import build_graph, quantize, run_onnx
 
 HEADS = 18
 

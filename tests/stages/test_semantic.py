@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.stages.semantic import LEAST_SCORE, LOCATE_FROM, MOST_PLACES, SemanticStage, shift_for_windows
+from service.normalize import views
+from service.stages.semantic import (
+    LEAST_SCORE,
+    LOCATE_FROM,
+    MOST_PLACES,
+    SemanticStage,
+    shift_for_windows,
+    telling_views,
+)
 from service.types import Content, Finding
 from tests.fake_scorer import FakeScorer, by_word
 
@@ -153,3 +161,14 @@ def test_the_shift_keeps_the_order_and_never_raises(low: float, high: float, win
     first, second = (shift_for_windows(score, windows, SHIFT) for score in (low, high))
     assert 0.0 <= first <= second + 1e-12 and second <= high + 1e-12
     assert shift_for_windows(high, 1, SHIFT) == high
+
+
+def test_a_text_disguised_through_and_through_is_scored_as_it_reads() -> None:
+    found = telling_views(views("y0u ar3 a w0rthl3ss f00l"))
+    assert len(found) == 1
+    assert "worthless" in found[0].text
+
+
+def test_one_odd_word_is_scored_beside_the_text_as_written() -> None:
+    text = "The meeting about the new roof of the old school hall was moved to Monday, said the stup1d caretaker again."
+    assert [view.name for view in telling_views(views(text))] == ["plain", "leet"]
