@@ -51,12 +51,26 @@ def has_context(content: Content, so_far: Sequence[Finding]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage, when it runs, how long it may take, and whether its failure may pass silently (it is still named)."""
+    """A stage, when it runs, how long it may take, and whether its failure may pass silently (it is still named).
+
+    `beside`: it runs at the same time as the step before it, and sees only what was found before both.
+    """
 
     stage: Stage
     budget_s: float
     gate: Gate = always
     fail_open: bool = False
+    beside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one step: findings, or the error that took their place."""
+
+    step: Step
+    findings: tuple[Finding, ...]
+    error: Exception | None
+    seconds: float
 
 
 class Pipeline:
@@ -65,7 +79,12 @@ class Pipeline:
     def __init__(
         self, steps: Sequence[Step], policies: PolicyBook, language_of: LanguageOf, model: str, metrics: Metrics
     ) -> None:
-        self._steps = tuple(steps)
+        self._groups: list[list[Step]] = []
+        for step in steps:
+            if step.beside and self._groups:
+                self._groups[-1].append(step)
+            else:
+                self._groups.append([step])
         self.policies = policies
         self._language_of = language_of
         self._model = model
@@ -82,23 +101,41 @@ class Pipeline:
         findings: list[Finding] = []
         failed: list[Step] = []
         timings: dict[str, float] = {}
-        for step in self._steps:
-            if not step.gate(content, findings):
-                continue
-            started = time.perf_counter()
-            try:
-                async with asyncio.timeout(step.budget_s):
-                    findings.extend(await step.stage.inspect(content, tuple(findings)))
-            except Overloaded:
-                raise
-            except Exception as error:  # a stage's own defect must not become "fine", nor take the process down
-                self._note_failure(step, error, failed)
-            elapsed = time.perf_counter() - started
-            timings[step.stage.name] = elapsed * 1e3
-            self._metrics.stage_seconds.labels(step.stage.name).observe(elapsed)
-        verdict = self._verdict(content, policy, findings, failed=failed, timings=timings, begun=begun)
+        naming: asyncio.Task[tuple[str, bool]] | None = None
+        for group in self._groups:
+            so_far = tuple(findings)
+            due = [step for step in group if step.gate(content, so_far)]
+            running = [asyncio.create_task(self._attempt(step, content, so_far)) for step in due]
+            if naming is None:  # after the stages, so that it too is done while the model computes
+                naming = asyncio.create_task(self._name_language(content.text))
+            for outcome in await asyncio.gather(*running):
+                if isinstance(outcome.error, Overloaded):
+                    raise outcome.error
+                if outcome.error is not None:
+                    self._note_failure(outcome.step, outcome.error, failed)
+                findings.extend(outcome.findings)
+                timings[outcome.step.stage.name] = outcome.seconds * 1e3
+                self._metrics.stage_seconds.labels(outcome.step.stage.name).observe(outcome.seconds)
+        language = await naming if naming is not None else self._language_of(content.text)
+        verdict = self._verdict(
+            content, policy, findings, language=language, failed=failed, timings=timings, begun=begun
+        )
         self._metrics.count_verdict(verdict)
         return verdict
+
+    @staticmethod
+    async def _attempt(step: Step, content: Content, so_far: tuple[Finding, ...]) -> Outcome:
+        """Run one stage within its budget; whatever it raises becomes part of the outcome."""
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(step.budget_s):
+                found = await step.stage.inspect(content, so_far)
+        except Exception as error:  # a stage's own defect must not become "fine", nor take the process down
+            return Outcome(step, (), error, time.perf_counter() - started)
+        return Outcome(step, tuple(found), None, time.perf_counter() - started)
+
+    async def _name_language(self, text: str) -> tuple[str, bool]:
+        return self._language_of(text)
 
     @staticmethod
     def _note_failure(step: Step, error: Exception, failed: list[Step]) -> None:
@@ -111,11 +148,12 @@ class Pipeline:
         policy: Policy,
         findings: list[Finding],
         *,
+        language: tuple[str, bool],
         failed: list[Step],
         timings: dict[str, float],
         begun: float,
     ) -> Verdict:
-        language, measured = self._language_of(content.text)
+        code, measured = language
         action, judgements = decide(
             findings,
             policy,
@@ -124,7 +162,7 @@ class Pipeline:
         )
         degraded = [step.stage.name for step in failed]
         if not measured:
-            degraded.append(f"language:{language}")
+            degraded.append(f"language:{code}")
         revision = revise(content.text, findings, judgements) if action >= Action.BLOCK else None
         timings["total"] = (time.perf_counter() - begun) * 1e3
         return Verdict(
@@ -134,7 +172,7 @@ class Pipeline:
             policy=policy.name,
             policy_version=policy.version,
             model=self._model,
-            language=language,
+            language=code,
             degraded=tuple(degraded),
             suggested_revision=revision,
             timings_ms=timings,

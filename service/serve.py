@@ -8,6 +8,7 @@ in flight is answered, and the runtime closes.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -86,6 +87,8 @@ async def serve(settings: Settings) -> None:
 
     with bind(settings.host, settings.port) as bound:
         async with open_runtime(settings) as runtime:
+            gc.collect()
+            gc.freeze()  # what was loaded stays: no collection need walk through the lexicon again
             config = uvicorn.Config(
                 create_app(settings, runtime=runtime),
                 log_config=None,

@@ -108,6 +108,7 @@ def load_steps(path: Path, stages: Mapping[str, Callable[[dict[str, Any]], Stage
                 budget_s=min(float(entry["budget_s"]), budget_s),
                 gate=GATES[gate],
                 fail_open=bool(entry.get("fail_open", False)),
+                beside=bool(entry.get("beside", False)),
             )
         )
     return steps

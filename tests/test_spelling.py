@@ -15,7 +15,9 @@ def corrected(text: str) -> str:
 
 
 def test_swapped_dropped_and_doubled_letters_are_put_right() -> None:
-    assert corrected("somebdoy lost his monney in frnot of the brdge") == "somebody lost his money in front of the bridge"
+    assert (
+        corrected("somebdoy lost his monney in frnot of the brdge") == "somebody lost his money in front of the bridge"
+    )
 
 
 def test_one_slip_alone_may_be_a_name() -> None:
