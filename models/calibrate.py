@@ -20,6 +20,7 @@ KINDS = ("post", "prompt", "response")
 # Per preset: the share of innocent dev rows, hard ones among them, that one category may flag, and the lowest line.
 PRESETS = {"strict": (0.016, 0.25), "balanced": (0.008, 0.35), "permissive": (0.002, 0.50)}
 HIGHEST = 0.90  # a flag line is never above this
+FLOORS = {"misinformation": 0.80}  # its score is about style: only a sure one is worth a flag
 REVIEW_SHARE, BLOCK_SHARE = 0.45, 0.75  # of the way from the flag line to 1
 
 
@@ -63,7 +64,7 @@ def choose_presets(
         for column, name in enumerate(NAMES):
             clean = known[:, column] & (targets[:, column] < 0.3)
             line = float(np.quantile(scores[clean, column], 1.0 - share)) if clean.sum() > 500 else 0.5
-            flag = round(min(max(line, lowest), HIGHEST), 3)
+            flag = round(min(max(line, lowest, FLOORS.get(name, 0.0)), HIGHEST), 3)
             presets[preset][name] = [
                 flag,
                 round(flag + REVIEW_SHARE * (1 - flag), 3),

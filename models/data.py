@@ -105,7 +105,8 @@ class Corpus:
     def unseen(self) -> list[str]:
         """English sources that are left out of training wholly and show what is new to the model."""
         measured = [slug for slug, s in self.sources.items() if s["use"] == "measure"]
-        return [slug for slug in (*self.recipe["held_out"], *measured) if slug not in self.recipe["exclude"]]
+        unseen = [slug for slug in (*self.recipe["held_out"], *measured) if slug not in self.recipe["exclude"]]
+        return [slug for slug in unseen if not slug.startswith("pairs-")]  # comparisons, in another form
 
     def unseen_rows(self, slug: str, *, tuning: bool) -> list[Row]:
         """One half, by hash, of an unseen source's English rows: one to choose flag lines on, one to report on."""

@@ -172,3 +172,16 @@ def test_a_text_disguised_through_and_through_is_scored_as_it_reads() -> None:
 def test_one_odd_word_is_scored_beside_the_text_as_written() -> None:
     text = "The meeting about the new roof of the old school hall was moved to Monday, said the stup1d caretaker again."
     assert [view.name for view in telling_views(views(text))] == ["plain", "leet"]
+
+
+async def test_a_number_alone_is_no_privacy_harm_to_the_classifier() -> None:
+    def scores(text: str, context: str) -> dict[str, float]:
+        return {"privacy": 0.95 if any(c.isdigit() for c in text) else 0.9 if "her street" in text else 0.02}
+
+    async def privacy(text: str) -> float:
+        stage = SemanticStage(FakeScorer(scores), window_shift=0.0)
+        return max((f.score for f in await stage.inspect(Content(text), ()) if f.category == "privacy"), default=0.0)
+
+    assert await privacy("Call me on +1 202 555 0143, please") == pytest.approx(0.02)
+    assert await privacy("Tell me her street and her number, it ends in 43") == pytest.approx(0.9)
+    assert await privacy("Tell me her street") == pytest.approx(0.9)
