@@ -28,6 +28,7 @@ from pydantic import (
 from service.errors import StartRefused
 
 PREFIX = "WEIR_"
+CONCURRENT_ITEMS = 8  # texts of one request that are judged at once; together they hold a quarter of the queue at most
 _REPO_ROOT = Path(__file__).resolve().parent.parent
 
 # Kubernetes puts WEIR_PORT=tcp://... and the like into every pod beside a Service called `weir`.

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from service.backends.artifact import load_artifact
+from service.backends.batcher import SLICE_ITEMS
 from service.backends.onnx_text import OnnxTextScorer
-from service.config import Settings
+from service.config import CONCURRENT_ITEMS, Settings
 from service.errors import ArtifactInvalid, ScorerFailed, StartRefused
 from service.language import LanguageDetector
 from service.metrics import Metrics
@@ -71,6 +72,7 @@ async def open_runtime(settings: Settings, metrics: Metrics | None = None) -> As
             workers=settings.threads,
             threads=1,
             max_items=settings.queue_items,
+            slice_items=max(1, min(SLICE_ITEMS, settings.queue_items // (4 * CONCURRENT_ITEMS))),
             metrics=metrics,
         )
         stack.push_async_callback(scorer.close)

@@ -15,9 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Validatio
 from pydantic_core import PydanticCustomError
 from starlette.requests import ClientDisconnect, Request
 
+from service.config import CONCURRENT_ITEMS
 from service.errors import BadInput, EmptyInput, InvalidJson, TextTooLong, Unsupported
-
-CONCURRENT_ITEMS = 16  # of one request: enough to fill a batch, few enough to leave the queue to others
 
 Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")

@@ -27,7 +27,7 @@ from service.metrics import Metrics
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-SLICE_ITEMS = 32  # of one caller at a time, so that a long text does not stand before everyone else
+SLICE_ITEMS = 32  # of one caller at a time at most, so that a long text does not stand before everyone else
 JOIN_S = 10.0  # a worker that is still computing when closing is given this long
 
 
@@ -41,9 +41,18 @@ class _Waiting(Generic[Item, Result]):
 class Batcher(Generic[Item, Result]):
     """Runs `compute` on items in `workers` threads. Must be opened and closed on one event loop."""
 
-    def __init__(self, compute: Callable[[Item], Result], *, workers: int, max_items: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        compute: Callable[[Item], Result],
+        *,
+        workers: int,
+        max_items: int,
+        metrics: Metrics,
+        slice_items: int = SLICE_ITEMS,
+    ) -> None:
         self._compute = compute
         self._max_items = max_items
+        self._slice_items = slice_items
         self._metrics = metrics
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._work: queue.SimpleQueue[_Waiting[Item, Result] | None] = queue.SimpleQueue()
@@ -73,7 +82,7 @@ class Batcher(Generic[Item, Result]):
         Raises Overloaded when there is no room, ScorerFailed when the workers are gone, and what `compute` raised.
         """
         results: list[Result] = []
-        step = max(1, min(SLICE_ITEMS, self._max_items // 4))
+        step = max(1, min(self._slice_items, self._max_items // 4))
         for begin in range(0, len(items), step):
             results.extend(await self._submit_slice(items[begin : begin + step]))
         return results

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from service.backends.artifact import Artifact
-from service.backends.batcher import Batcher
+from service.backends.batcher import SLICE_ITEMS, Batcher
 from service.errors import ArtifactInvalid, ScorerFailed
 from service.metrics import Metrics
 from service.types import Kind, Scores, Span
@@ -59,11 +59,22 @@ def open_tokenizer(artifact: Artifact) -> Tokenizer:
 class OnnxTextScorer:
     """A Scorer over one artefact. Sessions are shared by the worker threads; onnxruntime allows that."""
 
-    def __init__(self, artifact: Artifact, *, workers: int, threads: int, max_items: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        workers: int,
+        threads: int,
+        max_items: int,
+        metrics: Metrics,
+        slice_items: int = SLICE_ITEMS,
+    ) -> None:
         self.artifact = artifact
         self._session = open_session(artifact, threads)
         self._tokenizer = open_tokenizer(artifact)
-        self._batcher: Batcher[Ids, Logits] = Batcher(self.run, workers=workers, max_items=max_items, metrics=metrics)
+        self._batcher: Batcher[Ids, Logits] = Batcher(
+            self.run, workers=workers, max_items=max_items, metrics=metrics, slice_items=slice_items
+        )
         self._scaling: dict[Kind, list[tuple[str, int, float, float]]] = {
             kind: [
                 (name, column, heads[name].slope, heads[name].intercept) for name, column in artifact.columns.items()

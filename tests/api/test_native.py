@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from service.api.schema import ModerateReply, PolicyReply
+from service.config import CONCURRENT_ITEMS
 from service.taxonomy import CATEGORIES
 from tests.fake_runtime import FakeRuntime
 
@@ -113,4 +114,4 @@ async def test_a_batch_runs_a_few_at_a_time(client: httpx.AsyncClient, runtime: 
     items = [{"input": f"wait {number}"} for number in range(40)]
     reply = await client.post("/v1/moderate/batch", json={"items": items})
     assert len(reply.json()["results"]) == 40
-    assert runtime.most_running == 16
+    assert runtime.most_running == CONCURRENT_ITEMS
