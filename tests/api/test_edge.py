@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from service.app import create_app
+from service.config import CONCURRENT_ITEMS
 from tests.fake_runtime import FakeRuntime
 
 
@@ -51,7 +52,7 @@ async def test_the_work_of_a_caller_who_leaves_is_cancelled(runtime: FakeRuntime
     scope = {"type": "http", "method": "POST", "path": "/v1/moderate/batch", "headers": [], "query_string": b""}
     await app(scope, receive, send)
     await asyncio.sleep(0)
-    assert (runtime.running, runtime.cancelled, len(runtime.seen)) == (0, 16, 16)
+    assert (runtime.running, runtime.cancelled, len(runtime.seen)) == (0, CONCURRENT_ITEMS, CONCURRENT_ITEMS)
     assert 'weir_requests_total{route="/v1/moderate/batch",status="499"} 1.0' in runtime.metrics.render().decode()
 
 
