@@ -23,7 +23,7 @@ from models.data import LABELS, RECIPE, Corpus, Row, load_recipe, one_pass
 from models.encoder import Classifier, Encoder, load_pretrained, mean_pool
 from models.losses import embedding_distance, masked_bce, some_category
 
-WORK = Path(__file__).with_name("work")
+WORK = Path(__file__).with_name("runs")
 
 
 def learning_rate(step: int, steps: int, warm_up: float) -> float:

@@ -130,4 +130,4 @@ def test_spans_lie_inside_and_do_not_overlap(text: str) -> None:
 @settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
-    PATTERNS.findings(text, "keyword")
+    assert all(0.0 < finding.score <= 1.0 for finding in PATTERNS.findings(text, "keyword"))
