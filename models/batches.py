@@ -21,7 +21,7 @@ from models.encoder import pretrained_folder
 from models.obfuscation import obfuscate
 from service.taxonomy import OPENAI_CATEGORIES
 
-CLS, SEP = 101, 102
+UNK, CLS, SEP = 100, 101, 102
 LENGTH_STEP = 8
 CONTEXT_TOKENS = 64  # the end of the turn before, at most
 INDEX = {name: n for n, name in enumerate(LABELS)}
@@ -90,7 +90,7 @@ def encode(rows: Sequence[Row], tokenizer: Tokenizer, max_tokens: int, rng: rand
     contexts = tokenizer.encode_batch_fast([_clean(row.context) for row in rows], add_special_tokens=False)
     examples = []
     for row, text, context in zip(rows, texts, contexts, strict=True):
-        ids, tail = text.ids, context.ids[-CONTEXT_TOKENS:]
+        ids, tail = known_ids(text.ids), known_ids(context.ids)[-CONTEXT_TOKENS:]
         room = max_tokens - 2 - (len(tail) + 1 if tail else 0)
         if len(ids) > room:
             start = _window_start(len(ids) - room, row, rng)
@@ -102,6 +102,11 @@ def encode(rows: Sequence[Row], tokenizer: Tokenizer, max_tokens: int, rng: rand
         whole = [CLS, *ids, SEP, *tail, SEP] if tail else [CLS, *ids, SEP]
         examples.append(Example(whole, len(ids) + 2, targets, known, row.weight))
     return examples
+
+
+def known_ids(ids: list[int]) -> list[int]:
+    """The ids without the unknown token. It stands for any emoji and foreign sign, and taught only who uses them."""
+    return [token for token in ids if token != UNK]
 
 
 def _clean(text: str) -> str:

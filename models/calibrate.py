@@ -19,8 +19,8 @@ KINDS = ("post", "prompt", "response")
 
 # Per preset: the share of innocent dev rows, hard ones among them, that one category may flag, and the lowest line.
 PRESETS = {"strict": (0.016, 0.25), "balanced": (0.008, 0.35), "permissive": (0.002, 0.50)}
-HIGHEST = 0.90  # a flag line is never above this
-FLOORS = {"misinformation": 0.80}  # its score is about style: only a sure one is worth a flag
+HIGHEST = 0.95  # a flag line is never above this
+FLOORS = {"misinformation": 0.80, "toxicity": 0.93}  # matters of style and tone: only a sure one is worth a flag
 REVIEW_SHARE, BLOCK_SHARE = 0.45, 0.75  # of the way from the flag line to 1
 
 

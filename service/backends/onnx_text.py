@@ -72,6 +72,7 @@ class OnnxTextScorer:
         self.artifact = artifact
         self._session = open_session(artifact, threads)
         self._tokenizer = open_tokenizer(artifact)
+        self._unknown = self._tokenizer.token_to_id("[UNK]")
         self._batcher: Batcher[Ids, Logits] = Batcher(
             self.run, workers=workers, max_items=max_items, metrics=metrics, slice_items=slice_items
         )
@@ -101,7 +102,7 @@ class OnnxTextScorer:
     def tokenize(self, text: str, context: str = "") -> Ids:
         """Token ids of one input, at most `max_tokens`, the end of the context kept."""
         tail = self._tail(context)
-        ids = self._encode(text).ids[: self._room(tail)]
+        ids = self._known(self._encode(text).ids)[: self._room(tail)]
         whole = [CLS, *ids, SEP]
         return ([*whole, *tail, SEP] if tail else whole), len(whole)
 
@@ -145,7 +146,11 @@ class OnnxTextScorer:
 
     def _tail(self, context: str) -> list[int]:
         """The last tokens of a context, as many as the model was trained with."""
-        return list(self._encode(context).ids[-self.artifact.context_tokens :]) if context else []
+        return self._known(self._encode(context).ids)[-self.artifact.context_tokens :] if context else []
+
+    def _known(self, ids: list[int]) -> list[int]:
+        """The ids without the unknown token: any emoji and foreign sign is the same one, which says nothing of harm."""
+        return [token for token in ids if token != self._unknown]
 
     def _room(self, tail: Sequence[int]) -> int:
         """How many tokens a text may have beside that end of its context."""

@@ -33,6 +33,7 @@ from tests.tiny_artifact import (
 )
 
 TOKENIZER = make_tokenizer()
+UNK = 100
 WORD = st.sampled_from(
     [
         *WORDS,
@@ -60,9 +61,15 @@ def count(text: str) -> int:
     return len(TOKENIZER.encode(text.encode("utf-8", "replace").decode(), add_special_tokens=False).ids)
 
 
+def known(text: str) -> int:
+    """Tokens of a text that are in the vocabulary."""
+    ids = TOKENIZER.encode(text.encode("utf-8", "replace").decode(), add_special_tokens=False).ids
+    return sum(token != UNK for token in ids)
+
+
 def room(context: str) -> int:
     """Tokens that a text may have beside a context."""
-    tail = min(count(context), CONTEXT_TOKENS)
+    tail = min(known(context), CONTEXT_TOKENS)
     return MAX_TOKENS - 2 - (tail + 1 if tail else 0)
 
 
@@ -139,9 +146,10 @@ async def test_every_window_is_read_to_its_end(scorer: OnnxTextScorer) -> None:
 async def test_an_input_has_the_form_that_training_gave_it(scorer: OnnxTextScorer, text: str, context: str) -> None:
     ids, first = scorer.tokenize(text, context)
     assert len(ids) <= MAX_TOKENS and ids[0] == CLS and ids[first - 1] == SEP and ids[-1] == SEP
-    tail = min(count(context), CONTEXT_TOKENS)
+    tail = min(known(context), CONTEXT_TOKENS)
     assert len(ids) - first == (tail + 1 if tail else 0)
-    assert first == 2 + min(count(text), room(context))
+    assert first == 2 + min(known(text), MAX_TOKENS - 2 - (tail + 1 if tail else 0))
+    assert UNK not in ids
 
 
 async def test_the_end_of_a_context_is_what_counts(scorer: OnnxTextScorer) -> None:
