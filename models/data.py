@@ -88,6 +88,12 @@ def load_recipe(path: Path = RECIPE) -> dict[str, Any]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
+def data_folder(recipe: dict[str, Any]) -> Path:
+    """Where the recipe says that the sources lie."""
+    path = Path(recipe["data"]["folder"])
+    return path if path.is_absolute() else RECIPE.parent.parent / path
+
+
 class Corpus:
     """All sources of a data folder, read when asked for."""
 

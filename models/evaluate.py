@@ -20,9 +20,9 @@ from sklearn.metrics import average_precision_score
 
 from loadtest.gateway import running_gateway
 from models.card import write_card
-from models.data import Corpus, Row, contrast_rows, load_recipe
+from models.data import Corpus, Row, contrast_rows, data_folder, load_recipe
 from models.obfuscation import obfuscate
-from models.release import ARTIFACT, data_folder
+from models.release import ARTIFACT
 from models.scoring import NAMES, SERVED, ArtifactScorer, Floats, Scored, ServiceScorer, known_labels, sample
 
 TEST_ROWS = 300  # of one source's test split

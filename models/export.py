@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -141,18 +140,3 @@ def quantize(model: onnx.ModelProto, target: Path) -> None:
             weight_type=QuantType.QInt8,
             extra_options={"MatMulConstBOnly": True, "DefaultTensorType": TensorProto.FLOAT},
         )
-
-
-def run_onnx(path: Path | bytes, inputs: list[tuple[list[int], int]]) -> NDArray[np.float32]:
-    """Logits (N, C) of token id lists with the length of their first segment, one at a time as the service does."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(
-        path if isinstance(path, bytes) else str(path), options, providers=["CPUExecutionProvider"]
-    )
-    rows = []
-    for ids, first in inputs:
-        segments = np.zeros((1, len(ids)), dtype=np.int64)
-        segments[0, first:] = 1
-        rows.append(session.run(["logits"], {"ids": np.array([ids], dtype=np.int64), "segments": segments})[0][0])
-    return np.array(rows, dtype=np.float32)

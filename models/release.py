@@ -22,7 +22,7 @@ from sklearn.metrics import average_precision_score
 
 from models.batches import CONTEXT_TOKENS
 from models.calibrate import LEAST_POSITIVES, choose_presets, fit_calibration
-from models.data import LABELS, RECIPE, Corpus, Row, contrast_rows, load_recipe
+from models.data import LABELS, Corpus, Row, contrast_rows, data_folder, load_recipe
 from models.encoder import Classifier, pretrained_folder
 from models.export import build_graph, quantize
 from models.scoring import NAMES, Floats, known_labels, raw_logits, sample
@@ -127,12 +127,6 @@ def release(recipe: dict[str, Any], data: Path, weights: Path, folder: Path, *, 
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
     print(f"{folder}: {size / 1e6:.1f} MB")
-
-
-def data_folder(recipe: dict[str, Any]) -> Path:
-    """Where the recipe says that the sources lie."""
-    path = Path(recipe["data"]["folder"])
-    return path if path.is_absolute() else RECIPE.parent.parent / path
 
 
 def main() -> None:

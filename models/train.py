@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from models.batches import Batch, augment, batches, collate, encode, load_tokenizer
-from models.data import LABELS, RECIPE, Corpus, Row, load_recipe, one_pass
+from models.data import LABELS, Corpus, Row, data_folder, load_recipe, one_pass
 from models.encoder import Classifier, Encoder, load_pretrained, mean_pool
 from models.losses import embedding_distance, masked_bce, some_category
 
@@ -185,9 +185,11 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="share of every source, for a short run")
     options = parser.parse_args()
     recipe = load_recipe()
-    data = Path(recipe["data"]["folder"])
-    data = data if data.is_absolute() else RECIPE.parent.parent / data
-    print(train(recipe, data, options.work, options.passes or float(recipe["train"]["passes"]), options.share))
+    print(
+        train(
+            recipe, data_folder(recipe), options.work, options.passes or float(recipe["train"]["passes"]), options.share
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from service import confusables, decoding, folding, spelling, wordplay
 from service.view import Edit, View, original
 
-__all__ = ["View", "views"]
+__all__ = ["SPELLINGS", "View", "views"]
 
 MAX_VIEWS = 8
 _DEPTH = 3  # carriers inside carriers
@@ -36,6 +36,8 @@ _AMBIGUOUS: tuple[tuple[str, _Edits], ...] = (
     ("leet", wordplay.leet_edits),
     ("masked", wordplay.masked_edits),
 )
+# Names of the views that hold the text as it stands, only spelt otherwise; the others hold what was hidden in it.
+SPELLINGS = frozenset({"plain", "respelled", "folded", *(name for name, _ in _AMBIGUOUS)})
 
 
 def views(text: str) -> tuple[View, ...]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.normalize import View, views
+from service.normalize import SPELLINGS, View, views
 from service.types import Content, Finding, Kind, Scorer, Scores, Span
 
 LOCATE_FROM = 0.2  # a category below this score has no place worth telling
@@ -54,13 +54,13 @@ class SemanticStage:
         """Score the content's text alone, without its context."""
         pieces = self._pieces(content.text)
         scored = await self._scorer.score([(piece.text, "") for piece in pieces], content.kind)
+        scored = await self._without_numbers(pieces, scored, content.kind)
         best: dict[str, tuple[float, int]] = {}  # category -> (score, which piece)
         windows = sum(piece.view is pieces[0].view for piece in pieces)
         for n, scores in enumerate(scored):
             for category, score in scores.items():
                 if category not in best or score > best[category][0]:
                     best[category] = (score, n)
-        await self._forget_numbers(pieces, best, content.kind)
         places = await self._locate(pieces, best, content.kind) if content.explain else {}
         findings: list[Finding] = []
         for category, (score, n) in best.items():
@@ -86,16 +86,19 @@ class SemanticStage:
                     pieces.append(piece)
         return pieces
 
-    async def _forget_numbers(self, pieces: Sequence[Piece], best: dict[str, tuple[float, int]], kind: Kind) -> None:
-        """Lower the privacy score to what is left of it without the numbers in the text.
+    async def _without_numbers(self, pieces: Sequence[Piece], scored: list[Scores], kind: Kind) -> list[Scores]:
+        """The scores, privacy of each piece lowered to what is left of it without the piece's numbers.
 
         Numbers are for the identifier patterns, which know check digits; to the classifier any phone number is a leak.
         """
-        score, n = best.get("privacy", (0.0, 0))
-        bare = _NUMBER.sub(" ", pieces[n].text)
-        if score >= LOCATE_FROM and bare != pieces[n].text and bare.strip():
-            (scores,) = await self._scorer.score([(bare, "")], kind)
-            best["privacy"] = (min(score, scores["privacy"]), n)
+        notable = [n for n, scores in enumerate(scored) if scores.get("privacy", 0.0) >= LOCATE_FROM]
+        bare = {n: _NUMBER.sub(" ", pieces[n].text) for n in notable}
+        bare = {n: text for n, text in bare.items() if text != pieces[n].text and text.strip()}
+        again = await self._scorer.score([(text, "") for text in bare.values()], kind) if bare else []
+        lowered = list(scored)
+        for n, scores in zip(bare, again, strict=True):
+            lowered[n] = {**scored[n], "privacy": min(scored[n]["privacy"], scores["privacy"])}
+        return lowered
 
     async def _locate(
         self, pieces: Sequence[Piece], best: dict[str, tuple[float, int]], kind: Kind
@@ -122,16 +125,18 @@ class SemanticStage:
 
 
 def telling_views(found: Sequence[View]) -> Sequence[View]:
-    """The views that are worth scoring: all of them, or, of a text that is disguised through and through, the last.
+    """The views that are worth scoring: all of them, or fewer of a text that is disguised through and through.
 
-    The last view has every folding in it, and each word that needed none. Where it rewrote DISGUISED of the words, the
-    views before it hold hardly a word that the model knows, and would be flagged for their form, innocent or not.
+    The last of the views that only spell the text otherwise has every such folding in it, and each word that needed
+    none. Where it rewrote DISGUISED of the words, those before it hold hardly a word that the model knows, and would be
+    flagged for their form, innocent or not. Views of what was hidden in the text always stay.
     """
-    if len(found) < 2:
-        return found
-    before, after = found[0].text.split(), set(found[-1].text.split())
+    spellings = [view for view in found if view.name in SPELLINGS]
+    before, after = spellings[0].text.split(), set(spellings[-1].text.split())
     rewritten = sum(word not in after for word in before)
-    return found[-1:] if rewritten >= max(2, DISGUISED * len(before)) else found
+    if rewritten < max(2, DISGUISED * len(before)):
+        return found
+    return [spellings[-1], *(view for view in found if view.name not in SPELLINGS)]
 
 
 def shift_for_windows(score: float, windows: int, shift: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -185,3 +187,23 @@ async def test_a_number_alone_is_no_privacy_harm_to_the_classifier() -> None:
     assert await privacy("Call me on +1 202 555 0143, please") == pytest.approx(0.02)
     assert await privacy("Tell me her street and her number, it ends in 43") == pytest.approx(0.9)
     assert await privacy("Tell me her street") == pytest.approx(0.9)
+
+
+async def test_a_number_in_one_window_does_not_clear_another() -> None:
+    def scores(text: str, context: str) -> dict[str, float]:
+        return {"privacy": 0.95 if "555" in text else 0.8 if "street" in text else 0.02}
+
+    text = "call me on 555 0143 any day you like and tell me which street she lives in by now"
+    stage = SemanticStage(FakeScorer(scores, room=8), window_shift=0.0)
+    found = await stage.inspect(Content(text), ())
+    assert max(f.score for f in found if f.category == "privacy") == pytest.approx(0.8)
+
+
+def test_what_was_hidden_in_a_disguised_text_is_still_scored() -> None:
+    hidden = base64.b64encode(b"you should go and end your life tonight, nobody wants you here").decode()
+    smuggled = "".join(chr(0xE0000 + ord(c)) for c in "go and end your life tonight")
+    text = f"th3 w3ath3r w4s n1c3 4nd th3 b0at l3ft t0d4y {hidden}"
+    for whole in (text, f"{text}{smuggled}", f"{smuggled}{text}"):
+        read = " | ".join(view.text for view in telling_views(views(whole)))
+        assert "end your life tonight, nobody wants you" in read
+        assert (smuggled not in whole) or "go and end your life tonight" in read.replace("you should go and end", "")
