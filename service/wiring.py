@@ -23,6 +23,7 @@ from service.metrics import Metrics
 from service.pipeline import Gate, Pipeline, Step, always, has_context
 from service.policy import PolicyBook
 from service.policy_files import load_policies
+from service.stages.composition import CompositionStage, is_sexual
 from service.stages.context import ContextStage
 from service.stages.identifiers import IdentifierPatterns
 from service.stages.keyword import KeywordStage
@@ -31,7 +32,7 @@ from service.stages.semantic import SemanticStage
 from service.types import Content, Stage, Verdict
 
 DATA = Path(__file__).with_name("data")
-GATES: Mapping[str, Gate] = {"always": always, "context": has_context}
+GATES: Mapping[str, Gate] = {"always": always, "context": has_context, "sexual": is_sexual}
 WARM_UP = ("A short text.", "A longer one, so that the kernels of both lengths are ready. " * 12)
 
 
@@ -80,6 +81,7 @@ async def open_runtime(settings: Settings, metrics: Metrics | None = None) -> As
         stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
             "keyword": lambda _: KeywordStage(lexicon, IdentifierPatterns()),
             "semantic": lambda _: SemanticStage(scorer, window_shift=artifact.window_shift),
+            "composition": lambda _: CompositionStage(),
             "context": lambda options: ContextStage(
                 scorer, trusted_roles=options["trusted_roles"], window_shift=artifact.window_shift
             ),

@@ -1,0 +1,107 @@
+"""Categories that are made of two facts, one that the classifier sees and one that words tell: `sexual/minors`.
+
+Owns how the facts are joined. Refuses to know thresholds and how a score came about. There is hardly a row to train such
+a category on, and none may be written; but what is sexual is known well, and an age or a word for a child is plain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.normalize import View, views
+from service.types import Content, Finding, Span
+
+STAGE = "composition"
+PARENT, CHILD = "sexual", "sexual/minors"
+LEAST_SEXUAL = 0.1  # below this there is nothing to compose
+
+_NUMBERS = "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
+_UNDER_18 = rf"(?:1[0-7]|[1-9]|{_NUMBERS})"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Words that tell of a minor, and which share of the parent's score they carry over."""
+
+    id: str
+    share: float
+    pattern: re.Pattern[str]
+
+
+def _evidence(id_: str, share: float, pattern: str) -> Evidence:
+    return Evidence(id_, share, re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE))
+
+
+EVIDENCE = (
+    _evidence(
+        "age",
+        0.97,
+        rf"{_UNDER_18}[\s-]*(?:yo|y/o|yrs?[\s-]*olds?|years?[\s-]*olds?|years? of age)|age[sd]? {_UNDER_18}"
+        rf"|(?:turned|only|barely|just|is|am|i'm|she's|he's) {_UNDER_18}(?=[.,;!?]|$| and\b)|[mf]\s?/?1[0-7]",
+    ),
+    _evidence(
+        "minor",
+        0.97,
+        r"under-?aged?|minors?|pre-?teens?|prepubescents?|lolis?|lolicon|shota(?:con)?|under (?:18|eighteen)",
+    ),
+    _evidence(
+        "child",
+        0.85,
+        r"child|children|kids?|toddlers?|school-?(?:girl|boy)s?|little (?:girl|boy)s?|young (?:girl|boy)s?|tweens?"
+        r"|(?:[3-9]|1[01])th grade(?:r|rs)?|(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth) grade(?:r|rs)?"
+        r"|middle[\s-]school(?:er|ers)?|elementary school(?:er|ers)?|(?:girl|boy) scouts?|babysit(?:ter|ting)",
+    ),
+    _evidence("teenager", 0.7, r"teen(?:age|aged|ager|agers|s)?|high[\s-]school(?:er|ers)?|adolescents?"),
+    _evidence(
+        "family",
+        0.4,
+        r"daughters?|(?:little|kid|younger) (?:sister|brother)s?|sons?|nieces?|nephews?|students?|pupils?",
+    ),
+)
+_ADULTS = re.compile(r"\b18\s?\+|\bover (?:18|eighteen)\b|\badults? only\b|\bconsenting adults?\b", re.IGNORECASE)
+_SURE = 0.9  # evidence from this share on stands beside talk of adults
+
+
+def is_sexual(content: Content, so_far: Sequence[Finding]) -> bool:
+    """The gate of the stage: whether the detectors found anything to compose with."""
+    return _sexual(so_far) >= LEAST_SEXUAL
+
+
+def _sexual(so_far: Sequence[Finding]) -> float:
+    return max((f.score for f in so_far if f.category == PARENT and not f.overrides), default=0.0)
+
+
+class CompositionStage:
+    """A detector that reads what the stages before it found: sexual, and about someone who is under age.
+
+    The score is the parent's times the share of the plainest evidence; the reason names it, the span shows it.
+    """
+
+    name = STAGE
+
+    async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
+        """At most one finding."""
+        sexual = _sexual(so_far)
+        best: tuple[Evidence, Span] | None = None
+        for view in views(content.text):
+            found = plainest(view)
+            if found is not None and (best is None or found[0].share > best[0].share):
+                best = found
+        if best is None:
+            return []
+        evidence, span = best
+        return [Finding(CHILD, round(sexual * evidence.share, 6), STAGE, f"composition:{evidence.id}", span)]
+
+
+def plainest(view: View) -> tuple[Evidence, Span] | None:
+    """The strongest evidence of a minor in one reading, with its place in the original; None where there is none."""
+    adults = _ADULTS.search(view.text) is not None
+    for evidence in EVIDENCE:
+        if adults and evidence.share < _SURE:
+            break
+        match = evidence.pattern.search(view.text)
+        if match is not None:
+            return evidence, Span(*view.original_span(match.start(), match.end()))
+    return None

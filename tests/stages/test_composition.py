@@ -1,0 +1,67 @@
+"""Two facts that make a category together: what is sexual, and words that tell of a minor."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.stages.composition import CompositionStage, is_sexual
+from service.types import Content, Finding
+
+
+async def composed(text: str, sexual: float) -> list[Finding]:
+    """What the stage makes of a text that a stage before it found to be `sexual`."""
+    return await CompositionStage().inspect(
+        Content(text),
+        [Finding("sexual", sexual, "semantic", "model:fake@0"), Finding("violence", 0.9, "semantic", "m")],
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("He was fifteen years old.", "composition:age"),
+        ("a 13-year-old on the bus", "composition:age"),
+        ("she is 16, and", "composition:age"),
+        ("they were both underage", "composition:minor"),
+        ("He saw the ninth graders leave", "composition:child"),
+        ("a teenager at the station", "composition:teenager"),
+        ("un​derage", "composition:minor"),  # a zero-width space inside
+    ],
+)
+async def test_words_that_tell_of_a_minor(text: str, reason: str) -> None:
+    (finding,) = await composed(text, 0.8)
+    assert (finding.category, finding.reason, finding.stage) == ("sexual/minors", reason, "composition")
+    assert 0.5 < finding.score < 0.8
+    assert finding.span is not None and not finding.overrides
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "We were both 25 years old.",
+        "She is 16 minutes late",
+        "He turned 1800 pages",
+        "two grown women in a bar",
+        "miners",
+    ],
+)
+async def test_no_finding_without_such_words(text: str) -> None:
+    assert await composed(text, 0.9) == []
+
+
+def test_the_stage_runs_only_for_a_text_that_is_sexual() -> None:
+    content = Content("The children were 8 years old.")
+    assert not is_sexual(content, [Finding("sexual", 0.05, "semantic", "model:fake@0")])
+    assert not is_sexual(content, [Finding("hate", 0.9, "semantic", "model:fake@0")])
+    assert is_sexual(content, [Finding("sexual", 0.3, "semantic", "model:fake@0")])
+
+
+async def test_talk_of_adults_outweighs_weak_words_only() -> None:
+    assert await composed("Adults only, 18+. My teenage years are long gone.", 0.9) == []
+    assert (await composed("18+ she said, but she was 14 years old", 0.9))[0].reason == "composition:age"
+
+
+async def test_the_span_is_of_the_original() -> None:
+    text = "Ｔｈｅ ｇｉｒｌ was 12 years old."
+    (finding,) = await composed(text, 0.9)
+    assert finding.span is not None and text[finding.span.start : finding.span.end] == "12 years old"
