@@ -10,12 +10,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
 import random
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from models.contrast import Sentence, expand, load_frames
@@ -206,14 +208,33 @@ def _contrast_row(sentence: Sentence, weight: float) -> Row:
     )
 
 
-def one_pass(corpus: Corpus, pools: dict[str, list[Row]], seed: int) -> list[Row]:
-    """The rows of one pass: every source up to its cap, small valuable ones more than once, fresh contrast rows."""
+def read_pools(corpus: Corpus, share: float, seed: int) -> dict[str, list[Row]]:
+    """Train rows per source; with `share` < 1 a sample of them."""
+    pools: dict[str, list[Row]] = {}
+    for slug in corpus.trainable():
+        pool = [row for split, row in corpus.rows(slug) if split == "train"]
+        if share < 1:
+            pool = random.Random(f"{seed}:{slug}").sample(pool, math.ceil(len(pool) * share))
+        pools[slug] = pool
+    return pools
+
+
+def one_pass(
+    corpus: Corpus, pools: dict[str, list[Row]], seed: int, hardest: Mapping[str, list[Row]] = MappingProxyType({})
+) -> list[Row]:
+    """The rows of one pass: every source up to its cap, small valuable ones more than once, fresh contrast rows.
+
+    Of a source in `hardest`, which holds its rows from the hardest on, half of what is taken comes from its top.
+    """
     rng = random.Random(seed)
     rows: list[Row] = []
     for slug, pool in pools.items():
         cap = int(corpus.recipe["caps"].get(slug, corpus.recipe["default_cap"]))
-        wanted = min(len(pool), cap) * float(corpus.recipe["repeats"].get(slug, 1.0))
+        wanted = min(len(pool), cap) * float(corpus.recipe["repeats"].get(slug, 1.0)) * corpus.recipe["share"]
         order = rng.sample(pool, len(pool))
+        if slug in hardest:
+            rows.extend(hardest[slug][: int(wanted / 2)])
+            wanted /= 2
         while wanted > 0:
             rows.extend(order[: int(min(wanted, len(order)))])
             wanted -= len(order)

@@ -19,11 +19,14 @@ import torch
 from torch import Tensor
 
 from models.batches import Batch, augment, batches, collate, encode, load_tokenizer
-from models.data import LABELS, Corpus, Row, data_folder, load_recipe, one_pass
+from models.data import LABELS, Corpus, data_folder, load_recipe, one_pass, read_pools
 from models.encoder import Classifier, Encoder, load_pretrained, mean_pool
 from models.losses import embedding_distance, masked_bce, some_category
+from models.mining import hardest_first
+from models.previous import load_previous
 
 WORK = Path(__file__).with_name("runs")
+PREVIOUS = Path(__file__).with_name("artifacts") / "default" / "model.onnx"
 
 
 def learning_rate(step: int, steps: int, warm_up: float) -> float:
@@ -58,9 +61,13 @@ class Trainer:
         self.options = recipe["train"]
         self.steps = steps
         self.step = 0
+        # Without the instructions for it, bf16 is emulated: thirty times slower than fp32.
+        self.half = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
         torch.manual_seed(recipe["seed"])
         self.network = Classifier(len(LABELS), dropout=self.options["dropout"])
         load_pretrained(self.network.encoder)
+        if self.options["start"] == "previous":
+            load_previous(self.network, PREVIOUS)
         self.original = Encoder(dropout=0.0).eval()
         load_pretrained(self.original)
         encoder = list(self.network.encoder.parameters())
@@ -74,12 +81,12 @@ class Trainer:
 
     def loss(self, batch: Batch) -> Tensor:
         """The weighted sum of the three losses."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
             logits, embedding = self.network(batch.ids, batch.mask, batch.segments)
         total: Tensor = masked_bce(logits, batch.targets, batch.known, batch.weights)
         total = total + self.options["any_weight"] * some_category(logits, batch.open, batch.share, batch.weights)
         if self.step % self.options["embedding_every"] == 0:
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.half):
                 states = self.original(batch.ids, batch.mask, batch.segments).float()
             target = torch.nn.functional.normalize(mean_pool(states, batch.mask), dim=1)
             total = total + self.options["embedding_weight"] * embedding_distance(embedding, target)
@@ -122,17 +129,6 @@ class Trainer:
         self.step = state["step"]
 
 
-def read_pools(corpus: Corpus, share: float, seed: int) -> dict[str, list[Row]]:
-    """Train rows per source; with `share` < 1 a sample of them."""
-    pools: dict[str, list[Row]] = {}
-    for slug in corpus.trainable():
-        pool = [row for split, row in corpus.rows(slug) if split == "train"]
-        if share < 1:
-            pool = random.Random(f"{seed}:{slug}").sample(pool, math.ceil(len(pool) * share))
-        pools[slug] = pool
-    return pools
-
-
 def train(recipe: dict[str, Any], data: Path, work: Path, passes: float, share: float) -> Path:
     """Run the recipe and return the path of the averaged weights. Of a last, partial pass only so many batches run."""
     work.mkdir(parents=True, exist_ok=True)
@@ -140,12 +136,13 @@ def train(recipe: dict[str, Any], data: Path, work: Path, passes: float, share: 
     torch.set_num_threads(os.cpu_count() or 1)
     corpus, tokenizer, seed = Corpus(recipe, data), load_tokenizer(), int(recipe["seed"])
     pools = read_pools(corpus, share, seed)
+    hardest = hardest_first(pools, recipe["data"]["mined"], PREVIOUS, recipe["max_tokens"])
     checkpoint = work / "checkpoint.pt"
     trainer: Trainer | None = None
     done = 0
     for turn in range(math.ceil(passes)):
         rng = random.Random(seed + turn)
-        rows = one_pass(corpus, pools, seed + turn)
+        rows = one_pass(corpus, pools, seed + turn, hardest)
         if share < 1:
             rows = [row for row in rows if row.source != "contrast" or rng.random() < share]
         examples = encode(augment(rows, recipe["augment"], rng), tokenizer, recipe["max_tokens"], rng)

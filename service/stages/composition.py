@@ -1,7 +1,7 @@
 """Categories that are made of two facts, one that the classifier sees and one that words tell: `sexual/minors`.
 
-Owns how the facts are joined. Refuses to know thresholds and how a score came about. There is hardly a row to train such
-a category on, and none may be written; but what is sexual is known well, and an age or a word for a child is plain.
+Owns how the facts are joined. Refuses to know thresholds and how a score came about. There is hardly a row to train
+such a category on, and none may be written; but what is sexual is known well, and words for a child are plain.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ EVIDENCE = (
         "child",
         0.85,
         r"child|children|kids?|toddlers?|school-?(?:girl|boy)s?|little (?:girl|boy)s?|young (?:girl|boy)s?|tweens?"
-        r"|(?:[3-9]|1[01])th grade(?:r|rs)?|(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth) grade(?:r|rs)?"
+        r"|(?:[3-9]|1[01])th grade(?:rs?)?"
+        r"|(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth) grade(?:rs?)?"
         r"|middle[\s-]school(?:er|ers)?|elementary school(?:er|ers)?|(?:girl|boy) scouts?|babysit(?:ter|ting)",
     ),
     _evidence("teenager", 0.7, r"teen(?:age|aged|ager|agers|s)?|high[\s-]school(?:er|ers)?|adolescents?"),

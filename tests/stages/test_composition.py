@@ -25,7 +25,7 @@ async def composed(text: str, sexual: float) -> list[Finding]:
         ("they were both underage", "composition:minor"),
         ("He saw the ninth graders leave", "composition:child"),
         ("a teenager at the station", "composition:teenager"),
-        ("un​derage", "composition:minor"),  # a zero-width space inside
+        ("un\u200bderage", "composition:minor"),  # a zero-width space inside
     ],
 )
 async def test_words_that_tell_of_a_minor(text: str, reason: str) -> None:
