@@ -9,22 +9,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from models.contrast import load_frames
 from models.data import Corpus
+from models.report import markdown
+from models.tables import Table
 from service.taxonomy import CATEGORIES
-
-HEADERS = {
-    "any harm": ["source", "rows", "AUPRC", "harmful flagged", "innocent flagged"],
-    "per category": ["category", "positives", "negatives", "AUPRC", "positives flagged", "negatives flagged"],
-    "never trained on": ["theme", "accuracy", "harmful flagged", "innocent flagged"],
-    "pooled": ["what", "AUPRC"],
-    "Obfuscated": ["obfuscation", "caught clean and still caught", "innocent flagged"],
-}
 
 INTRODUCTION = """# Model card: {name}
 
 A six-layer encoder (all-MiniLM-L6-v2, Apache-2.0) fine-tuned by this project to score English text in {count}
 categories of harm, as an int8 ONNX graph of {size:.1f} MB. Made on {created}; recipe and seed in `models/recipe.toml`;
-`make train` repeats it, `make eval` wrote this page. Figures in brackets are 95 % bootstrap intervals.
+`make train` repeats it, `make eval` wrote this page and [the report](REPORT.md), which has the figures.
 
 **Meant for** holding back harm in comments, chats, prompts and replies, together with the gateway's other stages and
 with people who decide the doubtful cases. **Not meant for** judging persons, for languages other than English, or as
@@ -42,40 +37,24 @@ Weights were never trained on the sources marked `measure`.
 """
 
 
-def write_card(folder: Path, recipe: dict[str, Any], corpus: Corpus, results: dict[str, dict[str, Any]]) -> str:
-    """Write MODEL_CARD.md into the artefact's folder and return its text."""
-    from models.contrast import load_frames
-
+def write_card(folder: Path, recipe: dict[str, Any], corpus: Corpus) -> None:
+    """Write MODEL_CARD.md into the artefact's folder."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     frames = [frame for frame in load_frames() if not frame.held_out]
-    parts = [
-        INTRODUCTION.format(
-            name=manifest["name"],
-            count=len(CATEGORIES),
-            created=manifest["created"],
-            tokens=manifest["max_tokens"],
-            size=(folder / "model.onnx").stat().st_size / 1e6,
-            frames=len(frames),
-        )
-    ]
-    for scorer, tables in results.items():
-        what = "The artefact alone (first window, no normalisation)" if scorer == "artefact" else "The running service"
-        parts.append(f"## {what}\n")
-        for title, rows in tables.items():
-            header = next(columns for key, columns in HEADERS.items() if key in title)
-            parts.append(f"### {title}\n\n{_table(header, rows)}")
-    if "gate" in manifest:
-        rows = [[name, f"{fp32:.4f}", f"{int8:.4f}"] for name, (fp32, int8) in manifest["gate"].items()]
-        parts.append("## int8 against fp32, dev AUPRC\n\n" + _table(["category", "fp32", "int8"], rows))
-    lines = [
-        [name, *(f"{manifest['presets'][preset][name][0]:.3f}" for preset in ("strict", "balanced", "permissive"))]
-        for name in CATEGORIES
-    ]
-    parts.append("## Flag lines of the presets\n\n" + _table(["category", "strict", "balanced", "permissive"], lines))
-    parts.append("## Sources\n\n" + _table(["source", "use here", "licence"], _sources(recipe, corpus)))
-    text = "\n".join(parts)
+    introduction = INTRODUCTION.format(
+        name=manifest["name"],
+        count=len(CATEGORIES),
+        created=manifest["created"],
+        tokens=manifest["max_tokens"],
+        size=(folder / "model.onnx").stat().st_size / 1e6,
+        frames=len(frames),
+    )
+    presets = ("strict", "balanced", "permissive")
+    lines = Table("Flag lines of the presets", ["category", *presets])
+    lines.rows.extend([name, *(f"{manifest['presets'][p][name][0]:.3f}" for p in presets)] for name in CATEGORIES)
+    sources = Table("Sources", ["source", "use here", "licence"], _sources(recipe, corpus))
+    text = "\n".join([introduction, markdown(lines), markdown(sources)])
     (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")
-    return text
 
 
 def _sources(recipe: dict[str, Any], corpus: Corpus) -> list[list[str]]:
@@ -86,8 +65,3 @@ def _sources(recipe: dict[str, Any], corpus: Corpus) -> list[list[str]]:
         stated = source["licence"] if source["licence_stated"] else f"not stated: {source['licence']}"
         rows.append([slug, use, stated.replace("|", "/")])
     return rows
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows), ""])

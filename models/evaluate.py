@@ -1,7 +1,7 @@
-"""`make eval`: what an artefact and the running service are worth, printed and written into the model card.
+"""`make eval`: what an artefact and the running service are worth, written into REPORT.md and the model card.
 
-Owns which rows measure what. Refuses to know how a score is made. Test rows, sources left out of training and contrast
-frames never trained on; nothing here is fitted.
+Owns which rows measure what. Refuses to know how a score is made and how a table is laid out. Test rows, sources left
+out of training, contrast frames never trained on and innocent text; nothing here is fitted.
 
     python -m models.evaluate [--artifact FOLDER] [--url http://...]
 """
@@ -9,192 +9,151 @@ frames never trained on; nothing here is fitted.
 from __future__ import annotations
 
 import argparse
-import random
-from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 
 from loadtest.gateway import running_gateway
 from models.card import write_card
 from models.data import Corpus, Row, contrast_rows, data_folder, load_recipe
-from models.obfuscation import obfuscate
+from models.figures import draw_folds, draw_precision_recall, draw_reliability
 from models.release import ARTIFACT
-from models.scoring import NAMES, SERVED, ArtifactScorer, Floats, Scored, ServiceScorer, known_labels, sample
+from models.report import gate_table, read_validation, validation_table, write_report
+from models.scoring import ArtifactScorer, ServiceScorer, sample
+from models.statistics import auprc, share
+from models.suites import documents, identity_rows, language_rows, ordinary_rows
+from models.tables import (
+    Table,
+    any_served,
+    calibration_table,
+    contrast_table,
+    innocent_table,
+    judged,
+    per_category,
+    per_group,
+    robustness,
+)
 
 TEST_ROWS = 300  # of one source's test split
 UNSEEN_ROWS = 400  # of one source that was left out of training
 CONTRAST_PER_SIDE = 12
-RESAMPLES = 300
-LEAST = 20  # positives below which no AUPRC is given
-OBFUSCATIONS = (  # eleven that people use
-    "leet",
-    "homoglyph",
-    "zero_width",
-    "spaced_letters",
-    "punctuated_letters",
-    "full_width",
-    "combining",
-    "repeats",
-    "vowel_masking",
-    "typos",
-    "case_mix",
-)
-Table = list[list[str]]
-Flags = NDArray[np.bool_]
+LANGUAGE_ROWS = 729
+LANGUAGES = 10
 
 
-def interval(figure: Callable[[NDArray[np.int64]], float], size: int) -> str:
-    """A figure with its 95 % bootstrap interval over rows (Efron 1979)."""
-    rng = np.random.default_rng(7)
-    draws = [figure(rng.integers(0, size, size)) for _ in range(RESAMPLES)]
-    low, high = np.nanquantile(draws, [0.025, 0.975])
-    return f"{figure(np.arange(size)):.3f} ({low:.3f}-{high:.3f})"
-
-
-def auprc(positive: Flags, score: Floats) -> str:
-    """Area under the precision-recall curve with its interval, or how many positives there are where too few."""
-    if positive.sum() < LEAST or (~positive).sum() < LEAST:
-        return f"not validated ({int(positive.sum())} positives)"
-
-    def figure(chosen: NDArray[np.int64]) -> float:
-        return float(average_precision_score(positive[chosen], score[chosen])) if positive[chosen].any() else np.nan
-
-    return interval(figure, len(positive))
-
-
-def share(flags: Flags) -> str:
-    """A share in percent with its interval and the number of rows."""
-    if not len(flags):
-        return "-"
-    rng = np.random.default_rng(7)
-    draws = [flags[rng.integers(0, len(flags), len(flags))].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return f"{100 * flags.mean():.1f} % ({100 * low:.1f}-{100 * high:.1f}), n={len(flags)}"
-
-
-def per_category(rows: Sequence[Row], scores: Floats, flagged: Flags) -> Table:
-    """Category, positives, negatives, AUPRC, and the shares flagged on either side."""
-    targets, known = known_labels(rows)
-    table: Table = []
-    for column, name in enumerate(NAMES):
-        chosen = known[:, column]
-        positive = targets[chosen, column] >= 0.5
-        s, f = scores[chosen, column], flagged[chosen, column]
-        table.append(
-            [
-                name,
-                str(int(positive.sum())),
-                str(int((~positive).sum())),
-                auprc(positive, s),
-                share(f[positive]),
-                share(f[~positive]),
-            ]
-        )
-    return table
-
-
-def per_source(rows: Sequence[Row], scores: Floats, flagged: Flags) -> Table:
-    """Source, rows, AUPRC of any harm, and the shares flagged of harmful and of innocent rows (13 categories)."""
-    table: Table = []
-    top, hit = scores[:, SERVED].max(1), _any_served(flagged)
-    for source in dict.fromkeys(row.source for row in rows):
-        chosen = np.array(
-            [n for n, row in enumerate(rows) if row.source == source and row.harmful is not None], dtype=int
-        )
-        if not len(chosen):
-            continue
-        harmful = np.array([bool(rows[n].harmful) for n in chosen])
-        table.append(
-            [
-                source,
-                str(len(chosen)),
-                auprc(harmful, top[chosen]),
-                share(hit[chosen][harmful]),
-                share(hit[chosen][~harmful]),
-            ]
-        )
-    return table
-
-
-def _any_served(flagged: Flags) -> Flags:
-    """Whether any of the 13 categories is flagged, per row."""
-    return np.asarray(flagged[:, SERVED].any(axis=1), dtype=bool)
-
-
-def contrast_table(rows: Sequence[Row], flagged: Flags) -> Table:
-    """Per theme and in all: accuracy, harmful flagged, innocent flagged; any of the 13 categories counts."""
-    hit = _any_served(flagged)
-    served = np.array([row.harmful is True for row in rows])
-    judged = np.array([row.harmful is not None for row in rows])
-    themes = [row.frame.partition("-")[0] for row in rows]
-    table: Table = []
-    for theme in ("all", *dict.fromkeys(themes)):
-        chosen = judged & np.array([theme in ("all", t) for t in themes])
-        right = hit[chosen] == served[chosen]
-        table.append([theme, share(right), share(hit[chosen & served]), share(hit[chosen & ~served])])
-    return table
-
-
-def robustness(scored: Scored, harmful: Sequence[Row], innocent: Sequence[Row]) -> Table:
-    """Per obfuscation: of the harmful texts caught clean, those still caught; of the innocent, those flagged."""
-
-    def hits(rows: Sequence[Row]) -> Flags:
-        return _any_served(scored.score(rows)[1])
-
-    caught = [row for row, hit in zip(harmful, hits(harmful), strict=True) if hit]
-    table: Table = [["clean", "100 %", share(hits(innocent))]]
-    kept: list[Flags] = []
-    for name in OBFUSCATIONS:
-        kept.append(hits(_disguised(caught, name)))
-        table.append([name, share(kept[-1]), share(hits(_disguised(innocent, name)))])
-    table.append(["mean", share(np.concatenate(kept)), ""])
-    return table
-
-
-def _disguised(rows: Sequence[Row], name: str) -> list[Row]:
-    return [
-        Row(obfuscate(row.text, name, random.Random(n)), "", row.kind, row.labels, row.source)
-        for n, row in enumerate(rows)
-    ]
-
-
-def rows_to_measure(corpus: Corpus, recipe: dict[str, Any]) -> dict[str, list[Row]]:
-    """The three sets: test splits of trained sources, sources left out of training, held-out contrast frames."""
-    seed = int(recipe["seed"])
-    test: list[Row] = []
+def test_rows(corpus: Corpus, seed: int) -> list[Row]:
+    """Test splits of the sources that are trained on."""
+    rows: list[Row] = []
     for slug in corpus.trainable():
-        test.extend(sample([row for split, row in corpus.rows(slug) if split == "test"], TEST_ROWS, seed))
-    unseen: list[Row] = []
+        rows.extend(sample([row for split, row in corpus.rows(slug) if split == "test"], TEST_ROWS, seed))
+    return rows
+
+
+def unseen_rows(corpus: Corpus, seed: int) -> list[Row]:
+    """The reporting half of the sources left out of training."""
+    rows: list[Row] = []
     for slug in corpus.unseen():
-        unseen.extend(sample(corpus.unseen_rows(slug, tuning=False), UNSEEN_ROWS, seed))
-    contrast = contrast_rows(recipe, held_out=True, per_side=CONTRAST_PER_SIDE, seed=seed)
-    return {"test": test, "unseen": unseen, "contrast": contrast}
+        rows.extend(sample(corpus.unseen_rows(slug, tuning=False), UNSEEN_ROWS, seed))
+    return rows
 
 
-def measure(scored: Scored, sets: dict[str, list[Row]], *, disguise: bool) -> dict[str, Table]:
-    """Every table for one scorer."""
-    tables: dict[str, Table] = {}
-    for name, rows in sets.items():
-        scores, flagged = scored.score(rows)
-        if name == "contrast":
-            tables["Contrast frames never trained on"] = contrast_table(rows, flagged)
-            continue
-        title = "Test splits of trained sources" if name == "test" else "Sources left out of training"
-        tables[f"{title}, any harm"] = per_source(rows, scores, flagged)
-        tables[f"{title}, per category"] = per_category(rows, scores, flagged)
-        if name == "unseen":
-            known = [n for n, row in enumerate(rows) if row.harmful is not None]
-            harmful = np.array([bool(rows[n].harmful) for n in known])
-            tables[f"{title}, pooled"] = [["any harm", auprc(harmful, scores[known][:, SERVED].max(1))]]
-    if disguise:
-        rows = sets["contrast"]
-        pick = [sample([r for r in rows if r.harmful is side and len(r.text) < 300], 300, 5) for side in (True, False)]
-        tables["Obfuscated text"] = robustness(scored, pick[0], pick[1])
-    return tables
+class Evaluation:
+    """One run: tables and pictures of an artefact folder and of a gateway that serves it."""
+
+    def __init__(self, folder: Path, recipe: dict[str, Any], url: str) -> None:
+        self.folder, self.recipe, self.seed = folder, recipe, int(recipe["seed"])
+        self.corpus = Corpus(recipe, data_folder(recipe))
+        self.artifact, self.service = ArtifactScorer(folder), ServiceScorer(url)
+        self.unseen = unseen_rows(self.corpus, self.seed)
+        self.pictures: list[tuple[str, str]] = []
+
+    def of_artifact(self) -> list[Table]:
+        """Test splits, by source, category and kind, and calibration."""
+        rows = test_rows(self.corpus, self.seed)
+        scores, flagged = self.artifact.score(rows)
+        caption = "What a score says against how often it is right, test splits"
+        self.pictures.append((caption, draw_reliability(rows, scores, self.folder / "report" / "reliability.svg")))
+        hit = any_served(flagged)
+        return [
+            per_group("Test splits, any harm", "source", lambda row: row.source, rows, scores, hit),
+            per_group("Test splits, any harm by kind", "kind", lambda row: row.kind, rows, scores, hit),
+            per_category("Test splits, per category", rows, scores, flagged),
+            calibration_table("Test splits, calibration", rows, scores),
+        ]
+
+    def of_service(self) -> list[Table]:
+        """Sources left out of training, contrast frames never trained on, and disguises."""
+        rows = self.unseen
+        scores, flagged = self.service.score(rows)
+        hit, pooled = any_served(flagged), judged(rows, scores)
+        caption = "Precision and recall of any harm, sources left out of training"
+        curves = {"all": pooled}
+        for kind in ("post", "prompt"):
+            chosen = [n for n, row in enumerate(rows) if row.kind == kind]
+            curves[kind] = judged([rows[n] for n in chosen], scores[chosen])
+        path = self.folder / "report" / "precision-recall.svg"
+        self.pictures.append((caption, draw_precision_recall(curves, path)))
+        contrast = contrast_rows(self.recipe, held_out=True, per_side=CONTRAST_PER_SIDE, seed=self.seed)
+        sides = [
+            sample([r for r in contrast if r.harmful is side and len(r.text) < 300], 300, 5) for side in (True, False)
+        ]
+        return [
+            Table("Sources left out of training, pooled", ["what", "AUPRC"], [["any harm", auprc(*pooled)]]),
+            per_group("Sources left out, any harm", "source", lambda row: row.source, rows, scores, hit),
+            per_group("Sources left out, any harm by kind", "kind", lambda row: row.kind, rows, scores, hit),
+            per_category("Sources left out, per category", rows, scores, flagged),
+            contrast_table(contrast, self.service.score(contrast)[1]),
+            robustness(self.service, *sides),
+        ]
+
+    def of_innocent(self) -> list[Table]:
+        """False alarms: ordinary talk, long documents, groups, languages."""
+        tables = []
+        rows = ordinary_rows(self.corpus, self.recipe)
+        note = "Every test row of the innocent sources, and rows of innocent sources that were never trained on."
+        flagged = self.service.score(rows)[1]
+        tables.append(innocent_table("Ordinary talk", "source", rows, [row.source for row in rows], flagged, note))
+        rows = documents(self.corpus, self.recipe)
+        note = "Of 5,000 to 20,000 characters, joined from innocent rows that were never trained on."
+        flagged = self.service.score(rows)[1]
+        tables.append(innocent_table("Long documents", "made of", rows, [row.source for row in rows], flagged, note))
+        rows = identity_rows()
+        flagged = self.service.score(rows)[1]
+        hit = any_served(flagged)
+        groups = [row.frame for row in rows if not row.source.startswith("dialect")]
+        shares = {g: float(np.mean([h for h, row in zip(hit, rows, strict=True) if row.frame == g])) for g in groups}
+        worst = sorted(shares, key=lambda g: -shares[g])[:5]
+        note = (
+            "The same neutral sentences about every group, and innocent dialect (`identities.toml`). Most flagged: "
+            + ", ".join(f"{g} {100 * shares[g]:.0f} %" for g in worst)
+            + f". In all {share(np.array([h for h, r in zip(hit, rows, strict=True) if r.frame in shares]))}."
+        )
+        tables.append(
+            innocent_table("Groups and dialects", "family", rows, [row.source for row in rows], flagged, note)
+        )
+        rows = language_rows(self.corpus, LANGUAGE_ROWS, self.seed)
+        flagged, languages = self.service.score_languages(rows)
+        common = sorted(set(languages), key=lambda code: -languages.count(code))[:LANGUAGES]
+        keys = [code if code in common else "others" for code in languages]
+        note = "Everyday sentences, test rows; the language is the one that the gateway names."
+        tables.append(innocent_table("Languages", "language", rows, keys, flagged, note))
+        return tables
+
+    def write(self) -> Path:
+        """Measure everything and write REPORT.md and MODEL_CARD.md."""
+        run = read_validation(self.folder)
+        path = self.folder / "report" / "folds.svg"
+        self.pictures.append(("Each group of sources left out in turn", draw_folds(run["table"], run["before"], path)))
+        parts = {
+            "Recipe": [validation_table(run)],
+            "The running service": self.of_service(),
+            "The running service on innocent text": self.of_innocent(),
+            "The artefact alone": [*self.of_artifact(), gate_table(self.artifact.manifest)],
+        }
+        write_card(self.folder, self.recipe, self.corpus)
+        return write_report(self.folder, self.artifact.manifest, parts, self.pictures)
 
 
 def main() -> None:
@@ -203,17 +162,11 @@ def main() -> None:
     parser.add_argument("--artifact", type=Path, default=ARTIFACT)
     parser.add_argument("--url", help="measure this running service instead of one of our own")
     options = parser.parse_args()
-    recipe = load_recipe()
-    corpus = Corpus(recipe, data_folder(recipe))
-    sets = rows_to_measure(corpus, recipe)
-    results = {"artefact": measure(ArtifactScorer(options.artifact), sets, disguise=False)}
-    live = {name: sets[name] for name in ("unseen", "contrast")}
-    if options.url:
-        results["service"] = measure(ServiceScorer(options.url), live, disguise=True)
-    else:
-        with running_gateway(model_dir=str(options.artifact.resolve())) as gateway:
-            results["service"] = measure(ServiceScorer(gateway.url), live, disguise=True)
-    print(write_card(options.artifact, recipe, corpus, results))
+    with ExitStack() as stack:
+        url = options.url
+        if url is None:
+            url = stack.enter_context(running_gateway(model_dir=str(options.artifact.resolve()))).url
+        print(Evaluation(options.artifact, load_recipe(), url).write().read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from models.calibrate import LEAST_POSITIVES, choose_presets, fit_calibration
 from models.data import LABELS, Corpus, Row, contrast_rows, data_folder, load_recipe
 from models.encoder import Classifier, pretrained_folder
 from models.export import build_graph, quantize
+from models.report import VALIDATION
 from models.scoring import NAMES, Floats, known_labels, raw_logits, sample
 from models.train import WORK
 
@@ -121,9 +122,8 @@ def release(recipe: dict[str, Any], data: Path, weights: Path, folder: Path, *, 
     size = sum(path.stat().st_size for path in draft.iterdir())
     if size > MOST_BYTES:
         raise GateRefused(f"the artefact has {size} bytes, more than {MOST_BYTES}")
-    for name in ("MODEL_CARD.md", "REPORT.md"):
-        if (folder / name).exists():
-            shutil.copy(folder / name, draft / name)
+    if (folder / VALIDATION).exists():
+        shutil.copy(folder / VALIDATION, draft / VALIDATION)
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
     print(f"{folder}: {size / 1e6:.1f} MB")

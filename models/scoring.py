@@ -77,6 +77,16 @@ class ServiceScorer:
 
     def score(self, rows: Sequence[Row]) -> tuple[Floats, NDArray[np.bool_]]:
         """As the service answers, in batches of 64."""
+        scores, flagged, _ = self._ask(rows)
+        return scores, flagged
+
+    def score_languages(self, rows: Sequence[Row]) -> tuple[NDArray[np.bool_], list[str]]:
+        """Which categories are flagged (N, C), and the language that the service names for each row."""
+        _, flagged, languages = self._ask(rows)
+        return flagged, languages
+
+    def _ask(self, rows: Sequence[Row]) -> tuple[Floats, NDArray[np.bool_], list[str]]:
+        languages: list[str] = []
         scores = np.zeros((len(rows), len(NAMES)))
         flagged = np.zeros((len(rows), len(NAMES)), dtype=bool)
         roles = {"prompt": "user", "response": "assistant"}
@@ -96,10 +106,11 @@ class ServiceScorer:
             for n, result in enumerate(answer.json()["results"], start=begin):
                 if "error" in result:
                     raise ValueError(f"row {n} was refused: {result['error']['code']}")
+                languages.append(result["language"])
                 for column, name in enumerate(NAMES):
                     scores[n, column] = result["categories"][name]["score"]
                     flagged[n, column] = result["categories"][name]["flagged"]
-        return scores, flagged
+        return scores, flagged, languages
 
 
 def calibrate(logits: Floats, kinds: Sequence[str], calibration: dict[str, dict[str, list[float]]]) -> Floats:

@@ -5,7 +5,7 @@ sources stand in the recipe; for each a network is trained by the short recipe o
 group's rows, among innocent rows that no fold trains on. A fold that is done is kept on disk, so a run that was stopped
 goes on.
 
-    python -m models.validate [--work FOLDER]
+    python -m models.validate [--work FOLDER] [--before FOLDER]
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from sklearn.metrics import average_precision_score
 from models.batches import augment, batches, collate, encode, load_tokenizer
 from models.data import LABELS, Corpus, Row, data_folder, load_recipe, one_pass, read_pools
 from models.encoder import Classifier
+from models.release import ARTIFACT
+from models.report import VALIDATION
 from models.scoring import NAMES, SERVED, Floats, known_labels, sample
 from models.train import WORK, Trainer
 
@@ -144,11 +146,24 @@ def main() -> None:
     """Command line of the validation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--before", type=Path, help="folder of the folds of the recipe to compare with")
     options = parser.parse_args()
     recipe = load_recipe()
     work = options.work or WORK / f"validation-{digest(recipe)}"
     table = validate(recipe, data_folder(recipe), work)
-    print(f"mean AUPRC {mean_auprc(table):.4f}")
+    before = table
+    if options.before:
+        names = recipe["validation"]["groups"]
+        before = {name: json.loads((options.before / f"{name}.json").read_text(encoding="utf-8")) for name in names}
+    run = {
+        "tokens": recipe["validation"]["tokens"],
+        "mean": mean_auprc(table),
+        "before_mean": mean_auprc(before),
+        "table": table,
+        "before": before,
+    }
+    (ARTIFACT / VALIDATION).write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    print(f"mean AUPRC {run['mean']:.4f}, before {run['before_mean']:.4f}")
 
 
 if __name__ == "__main__":
