@@ -188,6 +188,17 @@ def contrast_rows(recipe: dict[str, Any], *, held_out: bool, per_side: int, seed
     return [_contrast_row(s, float(recipe["data"]["contrast_weight"])) for s in expand(frames, per_side, seed)]
 
 
+def _contrast_pass(options: dict[str, Any], seed: int) -> list[Row]:
+    """What one pass sees of our own frames: those of some files more than once, each time drawn anew."""
+    frames = [frame for frame in load_frames() if not frame.held_out]
+    rows: list[Row] = []
+    for turn in range(max(options["contrast_repeats"].values())):
+        chosen = [frame for frame in frames if turn < options["contrast_repeats"].get(frame.theme, 1)]
+        drawn = expand(chosen, int(options["contrast_per_side"]), seed + 1000 * turn)
+        rows.extend(_contrast_row(sentence, float(options["contrast_weight"])) for sentence in drawn)
+    return rows
+
+
 def _contrast_row(sentence: Sentence, weight: float) -> Row:
     labels = dict(sentence.labels)
     for present, neighbours in _NEIGHBOURS.items():
@@ -238,11 +249,7 @@ def one_pass(
         while wanted > 0:
             rows.extend(order[: int(min(wanted, len(order)))])
             wanted -= len(order)
-    rows.extend(
-        contrast_rows(
-            {"data": corpus.recipe}, held_out=False, per_side=int(corpus.recipe["contrast_per_side"]), seed=seed
-        )
-    )
+    rows.extend(_contrast_pass(corpus.recipe, seed))
     rng.shuffle(rows)
     return rows
 
