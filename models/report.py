@@ -59,9 +59,9 @@ def read_validation(folder: Path) -> dict[str, Any]:
 def validation_table(run: Mapping[str, Any]) -> Table:
     """Every cell of the folds, beside the recipe before."""
     note = (
-        f"Each group of sources left out of a short run ({run['tokens']} tokens from the published encoder) and measured "
-        f"among innocent rows. Mean over groups {run['mean']:.3f}, of the recipe before {run['before_mean']:.3f}. "
-        "Uncalibrated, first window."
+        f"Each group of sources left out of a short run ({run['tokens']} tokens from the published encoder) "
+        f"and measured among innocent rows. Mean over groups {run['mean']:.3f}, "
+        f"of the recipe before {run['before_mean']:.3f}. Uncalibrated, first window."
     )
     table = Table("Leave one group out", ["group", "what", "positives", "AUPRC", "the recipe before"], note=note)
     for group, cells in run["table"].items():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from models.contrast import load_frames
 from models.data import Row
 from models.obfuscation import obfuscate
 from models.scoring import NAMES, SERVED, Scored, known_labels
@@ -76,7 +77,7 @@ def per_category(title: str, rows: Sequence[Row], scores: Floats, flagged: Flags
 
 
 def per_group(
-    title: str, what: str, key: Callable[[Row], str], rows: Sequence[Row], scored: Floats, hit: Flags
+    title: str, what: str, key: Callable[[Row], str], rows: Sequence[Row], scores: Floats, hit: Flags
 ) -> Table:
     """Any harm for each value of `key`: rows, area, and the shares flagged of harmful and of innocent rows."""
     table = Table(title, [what, "rows", "AUPRC", "harmful flagged", "innocent flagged"])
@@ -99,7 +100,8 @@ def contrast_table(rows: Sequence[Row], flagged: Flags) -> Table:
     hit = any_served(flagged)
     harmful = np.array([row.harmful is True for row in rows])
     known = np.array([row.harmful is not None for row in rows])
-    themes = [row.frame.partition("-")[0] for row in rows]
+    files = {frame.id: frame.theme for frame in load_frames()}
+    themes = [files[row.frame] for row in rows]
     for theme in ("all", *dict.fromkeys(themes)):
         chosen = known & np.array([theme in ("all", t) for t in themes])
         right = hit[chosen] == harmful[chosen]

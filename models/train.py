@@ -70,7 +70,8 @@ class Trainer:
             load_previous(self.network, PREVIOUS)
         self.original = Encoder(dropout=0.0).eval()
         load_pretrained(self.original)
-        encoder = list(self.network.encoder.parameters())
+        freeze(self.network.encoder, int(self.options["frozen_blocks"]))
+        encoder = [p for p in self.network.encoder.parameters() if p.requires_grad]
         new = [p for name, p in self.network.named_parameters() if not name.startswith("encoder.")]
         self.optimiser = torch.optim.AdamW(
             [{"params": encoder, "peak": self.options["rate"]}, {"params": new, "peak": self.options["head_rate"]}],
@@ -129,6 +130,13 @@ class Trainer:
         self.step = state["step"]
 
 
+def freeze(encoder: Encoder, blocks: int) -> None:
+    """Keep the embedding tables and the first `blocks` blocks as they are; 0 trains everything."""
+    if blocks:
+        for part in (encoder.words, encoder.positions, encoder.segments, encoder.norm, *encoder.blocks[:blocks]):
+            part.requires_grad_(False)
+
+
 def train(recipe: dict[str, Any], data: Path, work: Path, passes: float, share: float) -> Path:
     """Run the recipe and return the path of the averaged weights. Of a last, partial pass only so many batches run."""
     work.mkdir(parents=True, exist_ok=True)
@@ -136,7 +144,7 @@ def train(recipe: dict[str, Any], data: Path, work: Path, passes: float, share: 
     torch.set_num_threads(os.cpu_count() or 1)
     corpus, tokenizer, seed = Corpus(recipe, data), load_tokenizer(), int(recipe["seed"])
     pools = read_pools(corpus, share, seed)
-    hardest = hardest_first(pools, recipe["data"]["mined"], PREVIOUS, recipe["max_tokens"])
+    hardest = hardest_first(pools, recipe["data"], PREVIOUS, recipe["max_tokens"])
     checkpoint = work / "checkpoint.pt"
     trainer: Trainer | None = None
     done = 0
@@ -145,7 +153,7 @@ def train(recipe: dict[str, Any], data: Path, work: Path, passes: float, share: 
         rows = one_pass(corpus, pools, seed + turn, hardest)
         if share < 1:
             rows = [row for row in rows if row.source != "contrast" or rng.random() < share]
-        examples = encode(augment(rows, recipe["augment"], rng), tokenizer, recipe["max_tokens"], rng)
+        examples = encode(augment(rows, recipe["augment"], rng), tokenizer, recipe["train"]["max_tokens"], rng)
         order = batches(examples, recipe["train"]["batch_tokens"], rng)
         if trainer is None:
             trainer = Trainer(recipe, steps=int(len(order) * passes))
