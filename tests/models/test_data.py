@@ -91,7 +91,7 @@ def corpus(tmp_path: Path) -> Corpus:
     """Four sources of 200 rows: one that trains, one excluded, one held out, one that only measures."""
     recipe: dict[str, Any] = load_recipe()
     recipe["data"] |= {"exclude": ["left-out"], "held_out": ["unseen"], "dev_share": 10, "max_chars": 40, "caps": {}}
-    recipe["data"] |= {"default_cap": 50, "repeats": {"trains": 2.0}, "contrast_per_side": 1}
+    recipe["data"] |= {"default_cap": 50, "repeats": {"trains": 2.0}, "contrast_per_side": 1, "share": 1}
     uses = {"trains": "train", "left-out": "train", "unseen": "train", "measures": "measure", "pairs-x": "measure"}
     (tmp_path / "sources.json").write_text(json.dumps([{"slug": slug, "use": use} for slug, use in uses.items()]))
     for slug in uses:
@@ -125,3 +125,10 @@ def test_a_pass_caps_and_repeats(corpus: Corpus) -> None:
     own = [row for row in rows if row.source == "trains"]
     assert len(own) == 100 and any(row.source == "contrast" for row in rows)  # a cap of 50, twice
     assert [row.text for row in rows] == [row.text for row in one_pass(corpus, {"trains": pool}, seed=1)]
+
+
+def test_half_of_what_is_taken_of_a_mined_source_is_its_hardest(corpus: Corpus) -> None:
+    pool = [row for split, row in corpus.rows("trains") if split == "train"]
+    hardest = sorted(pool, key=lambda row: row.text)
+    taken = [row.text for row in one_pass(corpus, {"trains": pool}, 1, {"trains": hardest}) if row.source == "trains"]
+    assert len(taken) == 100 and {row.text for row in hardest[:50]} <= set(taken)
