@@ -49,6 +49,11 @@ class Runtime:
     draining: bool = False
 
     @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that the model was measured on, its own first (ISO 639-1)."""
+        return self.scorer.artifact.languages
+
+    @property
     def ready(self) -> bool:
         """Whether a batch really ran, every worker is alive and nobody asked for a stop."""
         return self.warm and self.scorer.alive and not self.draining
@@ -56,6 +61,10 @@ class Runtime:
     async def moderate(self, content: Content) -> Verdict:
         """Judge one content; raises UnknownPolicy and Overloaded."""
         return await self.pipeline.moderate(content)
+
+    async def judge(self, content: Content) -> Verdict:
+        """Judge a part of a content that is moderated as a whole: nothing is counted."""
+        return await self.pipeline.judge(content)
 
 
 @asynccontextmanager

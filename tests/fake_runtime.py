@@ -28,6 +28,7 @@ class FakeRuntime:
     settings: Settings = field(default_factory=Settings)
     metrics: Metrics = field(default_factory=Metrics)
     model: str = "fake@00000000"
+    languages: tuple[str, ...] = ("en",)
     ready: bool = True
     draining: bool = False
     policies: PolicyBook = field(default_factory=lambda: PolicyBook({n: _policy(n) for n in ("default", "kids")}))
@@ -37,6 +38,12 @@ class FakeRuntime:
     cancelled: int = 0
 
     async def moderate(self, content: Content) -> Verdict:
+        """Judge one text, and count it."""
+        verdict = await self.judge(content)
+        self.metrics.count_verdict(verdict)
+        return verdict
+
+    async def judge(self, content: Content) -> Verdict:
         """Judge one text."""
         self.seen.append(content)
         self.running += 1
@@ -63,7 +70,7 @@ class FakeRuntime:
                 findings.append(Finding(category, 0.9, "keyword", f"fake:{category}", span))
         degraded = ("context",) if "half" in content.text else ()
         action, judgements = decide(findings, policy, degraded=bool(degraded), unmeasured_language=False)
-        verdict = Verdict(
+        return Verdict(
             action,
             judgements,
             tuple(findings),
@@ -75,5 +82,3 @@ class FakeRuntime:
             "revised: \ud800" if "revise" in content.text else None,
             {"keyword": 0.12345, "total": 0.2},
         )
-        self.metrics.count_verdict(verdict)
-        return verdict
