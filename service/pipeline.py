@@ -14,7 +14,7 @@ from typing import Protocol
 
 from service.errors import Overloaded
 from service.metrics import Metrics
-from service.policy import Policy, PolicyBook, decide
+from service.policy import LivePolicies, Policy, decide
 from service.taxonomy import Action
 from service.types import Content, Finding, Judgement, Span, Stage, Verdict
 
@@ -77,7 +77,7 @@ class Pipeline:
     """Runs the steps over a content and makes the verdict."""
 
     def __init__(
-        self, steps: Sequence[Step], policies: PolicyBook, language_of: LanguageOf, model: str, metrics: Metrics
+        self, steps: Sequence[Step], policies: LivePolicies, language_of: LanguageOf, model: str, metrics: Metrics
     ) -> None:
         self._groups: list[list[Step]] = []
         for step in steps:

@@ -31,7 +31,7 @@ class Feedback:
     """One reviewer on one receipt. `artifact` is the scoring artefact's version; `answers` maps categories.
 
     `audited`: the verdict was drawn at random for review, with probability `audit_share`. `source` is `receipt`,
-    `content` (re-scored) or `perspective`.
+    `content` (re-scored) or `perspective`. `whole`: no stage was missing from the verdict.
     """
 
     receipt: str
@@ -46,6 +46,7 @@ class Feedback:
     answers: Mapping[str, Answer]
     note: str = ""
     source: str = "receipt"
+    whole: bool = True
 
     def says_the_same(self, other: Feedback) -> bool:
         """Whether this adds nothing to the other."""

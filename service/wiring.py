@@ -6,6 +6,7 @@ Owns assembly. Refuses to know HTTP and the command line.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,16 +14,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.backends.artifact import load_artifact
+from service.backends.artifact import Artifact, load_artifact
 from service.backends.batcher import SLICE_ITEMS
 from service.backends.onnx_text import OnnxTextScorer
+from service.backends.secret import load_secrets
+from service.backends.sqlite_store import SqliteStore
 from service.config import CONCURRENT_ITEMS, Settings
-from service.errors import ArtifactInvalid, ScorerFailed, StartRefused
+from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRefused, StoreUnavailable
+from service.feedback.desk import FeedbackDesk
+from service.feedback.ledger import Ledger
+from service.feedback.loops import Loops
+from service.feedback.receipts import Receipts
+from service.feedback.traffic import Traffic
+from service.feedback.tuning import Tuning
+from service.feedback.versions import PolicyVersions
+from service.goal_files import load_goals
 from service.language import LanguageDetector
 from service.metrics import Metrics
 from service.pipeline import Gate, Pipeline, Step, always, has_context
-from service.policy import PolicyBook
+from service.policy import LivePolicies
 from service.policy_files import load_policies
+from service.records import Store
 from service.stages.context import ContextStage
 from service.stages.identifiers import IdentifierPatterns
 from service.stages.keyword import KeywordStage
@@ -40,11 +52,15 @@ class Runtime:
     """What the API works with. `ready` is proved by work; `draining` is set when the process is about to stop."""
 
     settings: Settings
-    policies: PolicyBook
+    policies: LivePolicies
     metrics: Metrics
     model: str
     pipeline: Pipeline = field(repr=False)
     scorer: OnnxTextScorer = field(repr=False)
+    feedback: FeedbackDesk = field(repr=False)
+    versions: PolicyVersions = field(repr=False)
+    tuning: Tuning = field(repr=False)
+    ledger: Ledger | None = field(repr=False, default=None)
     warm: bool = False
     draining: bool = False
 
@@ -59,8 +75,9 @@ class Runtime:
         return self.warm and self.scorer.alive and not self.draining
 
     async def moderate(self, content: Content) -> Verdict:
-        """Judge one content; raises UnknownPolicy and Overloaded."""
-        return await self.pipeline.moderate(content)
+        """Judge one content, and enter the verdict; raises UnknownPolicy and Overloaded."""
+        verdict = await self.pipeline.moderate(content)
+        return verdict if self.ledger is None else self.ledger.enter(content, verdict)
 
     async def judge(self, content: Content) -> Verdict:
         """Judge a part of a content that is moderated as a whole: nothing is counted."""
@@ -68,14 +85,21 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, metrics: Metrics | None = None) -> AsyncIterator[Runtime]:
-    """Everything that serves, opened in order and closed in reverse. Raises StartRefused with one sentence."""
+async def open_runtime(
+    settings: Settings, metrics: Metrics | None = None, *, stateful: bool = True
+) -> AsyncIterator[Runtime]:
+    """Everything that serves, opened in order and closed in reverse. Raises StartRefused with one sentence.
+
+    Without `stateful` nothing is kept or read but what files say: no receipts, no store, no learnt thresholds.
+    """
     metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
         artifact = await asyncio.to_thread(load_artifact, settings.model_dir)
-        policies = load_policies(
+        book = load_policies(
             DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset
         )
+        live = LivePolicies(book)
+        state = await _open_state(stack, settings, metrics, stateful=stateful)
         scorer = OnnxTextScorer(
             artifact,
             workers=settings.threads,
@@ -85,25 +109,84 @@ async def open_runtime(settings: Settings, metrics: Metrics | None = None) -> As
             metrics=metrics,
         )
         stack.push_async_callback(scorer.close)
-        lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
-        stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
-            "keyword": lambda _: KeywordStage(lexicon, IdentifierPatterns()),
-            "semantic": lambda _: SemanticStage(scorer, window_shift=artifact.window_shift),
-            "context": lambda options: ContextStage(
-                scorer, trusted_roles=options["trusted_roles"], window_shift=artifact.window_shift
-            ),
-        }
-        steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s)
-        pipeline = Pipeline(steps, policies, LanguageDetector(artifact.languages), artifact.version, metrics)
+        pipeline = await _build_pipeline(settings, artifact, scorer, live, metrics)
         metrics.name_model(artifact.version)
-        runtime = Runtime(settings, policies, metrics, artifact.version, pipeline, scorer)
+        versions = PolicyVersions(book, artifact.digest, live, state.store, metrics)
+        goals = load_goals(DATA / "thresholds.toml", settings.policy_dir)
+        runtime = Runtime(
+            *(settings, live, metrics, artifact.version, pipeline, scorer),
+            feedback=FeedbackDesk(state.receipts, state.store, live, pipeline.judge, artifact.version, metrics),
+            versions=versions,
+            tuning=Tuning(versions, state.store, goals, artifact.version),
+        )
         try:
             for text in WARM_UP:
                 await scorer.score([(text, "")], "post")
         except ScorerFailed as error:
             raise ArtifactInvalid(f"{artifact.name}: the model cannot be run") from error
+        if stateful:
+            await _start_loops(stack, runtime, state)
         runtime.warm = True
         yield runtime
+
+
+@dataclass(frozen=True)
+class _State:
+    store: Store
+    receipts: Receipts
+
+
+async def _open_state(stack: AsyncExitStack, settings: Settings, metrics: Metrics, *, stateful: bool) -> _State:
+    """The store and the keys; opened early, so that a wrong setting is told before the model is loaded."""
+    store: Store
+    if not stateful:
+        secret = [secrets.token_bytes(32)]
+        store = await SqliteStore.open(None)
+    else:
+        given = None if settings.secret is None else settings.secret.get_secret_value()
+        secret = await asyncio.to_thread(load_secrets, given, settings.data_dir)
+        if settings.store_url is None:
+            store = await SqliteStore.open(settings.data_dir / "weir.db")
+        else:
+            # Here, so that who keeps everything on one host loads no client of Redis.
+            from service.backends.redis_store import RedisStore
+
+            store = await RedisStore.open(settings.store_url.get_secret_value())
+    stack.push_async_callback(store.close)
+    return _State(store, Receipts(secret, days=settings.receipt_days))
+
+
+async def _start_loops(stack: AsyncExitStack, runtime: Runtime, state: _State) -> None:
+    """Take the thresholds of the store, then keep up with it."""
+    settings, traffic = runtime.settings, Traffic()
+    runtime.ledger = Ledger(state.receipts, traffic, runtime.policies, runtime.metrics, settings.audit_share)
+    try:
+        await runtime.versions.refresh(force=True)
+    except StoreUnavailable as error:
+        raise StoreRefused("The store does not answer.") from error
+    loops = Loops(
+        *(runtime.versions, runtime.tuning, traffic, state.store, runtime.metrics),
+        owner=secrets.token_hex(8),
+        policies=tuple(runtime.policies.current.policies),
+        adapt_every_s=settings.adapt_every_s,
+    )
+    loops.start()
+    stack.push_async_callback(loops.close)
+
+
+async def _build_pipeline(
+    settings: Settings, artifact: Artifact, scorer: OnnxTextScorer, policies: LivePolicies, metrics: Metrics
+) -> Pipeline:
+    lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
+    stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
+        "keyword": lambda _: KeywordStage(lexicon, IdentifierPatterns()),
+        "semantic": lambda _: SemanticStage(scorer, window_shift=artifact.window_shift),
+        "context": lambda options: ContextStage(
+            scorer, trusted_roles=options["trusted_roles"], window_shift=artifact.window_shift
+        ),
+    }
+    steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s)
+    return Pipeline(steps, policies, LanguageDetector(artifact.languages), artifact.version, metrics)
 
 
 def load_steps(path: Path, stages: Mapping[str, Callable[[dict[str, Any]], Stage]], budget_s: float) -> list[Step]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import tempfile
 import threading
 from pathlib import Path
 
@@ -11,10 +13,9 @@ import pytest
 from service.backends.artifact import load_artifact
 from service.config import Settings
 from service.errors import Overloaded, StartRefused, UnknownPolicy
-from service.metrics import Metrics
 from service.taxonomy import CATEGORIES, Action
 from service.types import Content, Turn
-from service.wiring import Runtime, load_steps, open_runtime
+from service.wiring import load_steps, open_runtime
 from tests.tiny_artifact import edit_manifest, make_graph, write_artifact
 
 
@@ -24,7 +25,8 @@ def workers() -> list[str]:
 
 
 def settings(folder: Path, **more: object) -> Settings:
-    return Settings(model_dir=folder, threads=2, **more)  # type: ignore[arg-type]
+    data_dir = Path(tempfile.mkdtemp(dir=folder.parent))  # a store of the test's own
+    return Settings(model_dir=folder, threads=2, **{"data_dir": data_dir, **more})  # type: ignore[arg-type]
 
 
 async def refusal(made: Settings) -> str:
@@ -67,7 +69,7 @@ async def test_ready_is_proved_by_work_and_ends_with_it(tiny_folder: Path) -> No
         runtime.draining = True
         assert not runtime.ready
         runtime.draining = False
-        cold = Runtime(runtime.settings, runtime.policies, Metrics(), runtime.model, runtime.pipeline, runtime.scorer)
+        cold = dataclasses.replace(runtime, warm=False)
         assert not cold.ready
     assert not runtime.ready and workers() == []
     verdict = await runtime.moderate(Content("tea"))  # whoever comes too late is not told that all is fine

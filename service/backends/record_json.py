@@ -19,7 +19,7 @@ def write_feedback(entry: Feedback) -> str:
         **{"receipt": entry.receipt, "reviewer": entry.reviewer, "policy": entry.policy},
         **{"policy_version": entry.policy_version, "artifact": entry.artifact, "made": entry.made, "at": entry.at},
         **{"audited": entry.audited, "audit_share": entry.audit_share, "answers": answers},
-        **{"note": entry.note, "source": entry.source},
+        **{"note": entry.note, "source": entry.source, "whole": entry.whole},
     }
     return json.dumps(body, separators=(",", ":"))
 

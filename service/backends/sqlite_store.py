@@ -51,15 +51,15 @@ class SqliteStore:
         self._db = db
 
     @classmethod
-    async def open(cls, path: Path) -> SqliteStore:
-        """Open or make the file; raises StoreRefused in one sentence."""
+    async def open(cls, path: Path | None) -> SqliteStore:
+        """Open or make the file, or, without one, keep everything in memory; raises StoreRefused in one sentence."""
         thread = OwnedThread("weir-store", most_waiting=MOST_WAITING, budget_s=BUDGET_S)
         try:
             return cls(thread, await thread.call(lambda: _connect(path)))
         except BaseException as error:
             await thread.close(lambda: None)
             if isinstance(error, OSError | sqlite3.Error | StoreUnavailable):
-                raise StoreRefused(f"The store {path.name} cannot be opened in WEIR_DATA_DIR.") from error
+                raise StoreRefused("WEIR_DATA_DIR: the store cannot be opened there.") from error
             raise
 
     async def append_feedback(self, entries: Sequence[Feedback]) -> list[Appended]:
@@ -216,11 +216,13 @@ def _transaction(db: sqlite3.Connection, kind: str) -> Iterator[None]:
         raise
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)  # transactions are begun by hand
+def _connect(path: Path | None) -> sqlite3.Connection:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    db = sqlite3.connect(path or ":memory:", timeout=BUSY_S, isolation_level=None)  # transactions are begun by hand
     try:
-        path.chmod(0o600)
+        if path is not None:
+            path.chmod(0o600)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         _migrate(db)

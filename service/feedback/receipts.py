@@ -3,7 +3,8 @@
 Owns their form, their keys and when they are refused. Refuses to know stores and HTTP. Pure but for a clock that is
 handed in. The form, big-endian, then base64url without padding:
 
-    B format | 4s key id | I time made, s | B flags: 1 audited, 2 a shadow's scores follow, kind << 4 | f audit share
+    B format | 4s key id | I time made, s | B flags: 1 audited, 2 a shadow's scores follow,
+    4 no stage was missing, kind << 4 | f audit share
     12s id | 16s HMAC of the content | B action | n x H scores / 65535 | actions, 2 bits each | [n x H shadow's scores]
     B length and bytes of: policy, policy version, artefact | 16s HMAC-SHA256 of all before, truncated (RFC 2104, 5)
 
@@ -34,12 +35,15 @@ _SCORES = struct.Struct(f">{len(CATEGORIES)}H")
 _FULL = 65_535  # a score of 1
 _ACTIONS = (2 * len(CATEGORIES) + 7) // 8
 _KINDS: tuple[Kind, ...] = ("post", "prompt", "response")
-_AUDITED, _SHADOW = 1, 2
+_AUDITED, _SHADOW, _WHOLE = 1, 2, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a genuine token says. `content` is a keyed hash of what was judged; `made` is in seconds since the epoch."""
+    """What a genuine token says. `content` is a keyed hash of what was judged; `made` is in seconds since the epoch.
+
+    `whole`: no stage was missing, so that the scores say what they usually say.
+    """
 
     id: str
     made: float
@@ -54,6 +58,7 @@ class Receipt:
     audit_share: float
     content: bytes
     key: bytes
+    whole: bool = True
     shadow: Mapping[str, float] | None = None
 
 
@@ -100,7 +105,8 @@ class Receipts:
         actions = 0
         for judgement in judgements:
             actions = actions << 2 | judgement.action
-        flags = audited * _AUDITED | (shadow is not None) * _SHADOW | _KINDS.index(content.kind) << 4
+        flags = audited * _AUDITED | (shadow is not None) * _SHADOW | verdict.whole * _WHOLE
+        flags |= _KINDS.index(content.kind) << 4
         body = b"".join(
             (
                 _HEAD.pack(
@@ -199,5 +205,6 @@ def _parse(body: bytes) -> Receipt:
         audit_share=round(share, 6),
         content=content,
         key=key,
+        whole=bool(flags & _WHOLE),
         shadow=shadow,
     )
