@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service import __version__
-from service.api import native, openai, ops
+from service.api import feedback, native, openai, ops, policies
 from service.api.edge import OPEN_PATHS, Edge
 from service.api.errors import MethodNotAllowed, NotFound, error_response
 from service.config import Settings, load_settings
@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
         telemetry={"tracing": False, "metrics": False},  # its spans would hold addresses and query strings
     )
     app.state.runtime = runtime
-    for dialect in (native, openai, ops):
+    for dialect in (native, openai, feedback, policies, ops):
         app.include_router(dialect.router)
     app.router.routes.append(Route("/", ops.Page("index.html").serve, methods=["GET"]))
     app.router.routes.append(Route("/docs", ops.Page("docs.html").serve, methods=["GET"]))

@@ -81,4 +81,5 @@ class FakeRuntime:
             degraded,
             "revised: \ud800" if "revise" in content.text else None,
             {"keyword": 0.12345, "total": 0.2},
+            receipt="receipt",
         )

@@ -18,7 +18,7 @@ from typing import Any
 from service.errors import BadInput, PolicyInvalid, UnknownVersion, VersionConflict
 from service.metrics import Metrics
 from service.policy import Draft, LivePolicies, Policy, PolicyBook, with_lines
-from service.records import Chain, ChainKey, Lines, Store, Version
+from service.records import Chain, ChainKey, Event, Lines, Store, Version
 
 _log = logging.getLogger("weir.versions")
 
@@ -146,7 +146,8 @@ class PolicyVersions:
     async def roll_back(self, name: str, to: int | None, *, author: str, expected: str | None) -> Version:
         """Append a version with the lines of version `to` (by default the one before); raises UnknownVersion."""
         await self.refresh(force=True)
-        number = self.standing(name).number
+        standing = self.standing(name)
+        number = standing.number
         wanted = number - 1 if to is None else to
         if not 0 <= wanted < max(number, 1):
             raise UnknownVersion("There is no earlier version of that number.", param="to")
@@ -155,12 +156,16 @@ class PolicyVersions:
             raise UnknownVersion("There is no earlier version of that number.", param="to")
         lines = found.lines if found is not None else {}
         return await self.set_lines(
-            name, lines, author=author, reason="rollback", expected=expected, detail={"to": wanted}
+            *(name, lines),
+            author=author,
+            reason="rollback",
+            expected=standing.tag if expected is None else expected,
+            detail={"to": wanted},
         )
 
-    async def history(self, name: str, most: int) -> list[Version]:
-        """The newest versions, newest first."""
-        return await self._store.versions(self.key(name), most)
+    async def history(self, name: str, most: int) -> tuple[list[Version], list[Event]]:
+        """The newest versions on this base, and the newest events of the policy on any, newest first."""
+        return await self._store.versions(self.key(name), most), await self._store.trail(name, most)
 
 
 def lines_of(policy: Policy) -> dict[str, Lines]:
