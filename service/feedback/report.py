@@ -36,10 +36,10 @@ class CategoryReport:
     """Feedback on one category.
 
     `labels` are all answers; the other counts are of receipts with answers of admitted reviewers, each within their
-    share: `audited` drawn at random, `twice` answered by two or more, `disputed` between them, `harmful` and `innocent`.
-    `precision`, `fpr` and `fnr` are taken at the flag line. `missing` says how many more of what a decision needs and is
-    empty where there is enough, or no target. `split`: as many reviewers are out of line as in it, so none is
-    believed.
+    share: `audited` drawn at random, `twice` answered by two or more, `disputed` between them, `harmful` and
+    `innocent`. `precision`, `fpr` and `fnr` are taken at the flag line. `missing` says how many more of what a decision
+    needs; it is empty where there is enough, or no target. `split`: as many reviewers are out of line as in it, so none
+    is believed.
     """
 
     category: str
