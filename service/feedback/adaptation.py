@@ -149,7 +149,7 @@ def _field_rule(
     flag, outcomes = proposal.old.flag, resolve(labels)
     counts = count("precision", outcomes, flag, 0.0)
     proposal = replace(proposal, receipts=counts.trials, reason="too_few_labels")
-    if counts.trials < limits.minimum:
+    if counts.trials < max(1, limits.minimum):
         return proposal, evidence(target.metric, outcomes)
     precision = counts.events / counts.trials
     shift = 0.05 if precision < 0.8 else -0.05 if precision > 0.95 else 0.0

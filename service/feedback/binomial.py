@@ -74,9 +74,9 @@ def interval(events: int, trials: int, confidence: float) -> tuple[float, float]
 
 
 def _root(reached: Callable[[float], bool]) -> float:
-    """The rate at which `reached` turns true, by bisection to the last bit that matters."""
+    """The rate at which `reached` turns true, by bisection, to 1e-12."""
     low, high = 0.0, 1.0
-    for _ in range(60):
+    for _ in range(40):
         middle = (low + high) / 2.0
         low, high = (low, middle) if reached(middle) else (middle, high)
     return high

@@ -10,7 +10,6 @@ reason to move, and one honest second look is enough to undo one lie.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -29,7 +28,6 @@ class Outcome:
     score: float
     action: Action
     audited: bool
-    audit_share: float
     harmful: bool | None
     reviewers: int
 
@@ -62,37 +60,20 @@ def resolve(labels: Iterable[Label]) -> list[Outcome]:
         harmful, first = sum(label.harmful for label in given), given[0]
         truth = None if 2 * harmful == len(given) else 2 * harmful > len(given)
         audited = all(label.audited for label in given)
-        found.append(Outcome(receipt, first.score, first.action, audited, first.audit_share, truth, len(given)))
+        found.append(Outcome(receipt, first.score, first.action, audited, truth, len(given)))
     return found
-
-
-def drawn_evenly(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """Audited outcomes only, each as if it had been drawn with the smallest share that occurs.
-
-    Where shares differ (the setting was changed, or one stratum is audited more), counting receipts as they are would
-    favour the stratum that was drawn more, and weighting them would leave no binomial count to bound exactly. So a
-    receipt that was drawn with a greater share is kept with the ratio of the two, by the hash of its id: what stays is
-    an even draw, each stratum unweighted.
-    """
-    audited = [outcome for outcome in outcomes if outcome.audited and outcome.audit_share > 0.0]
-    least = min((outcome.audit_share for outcome in audited), default=1.0)
-    return [outcome for outcome in audited if fraction(outcome.receipt) * outcome.audit_share <= least]
-
-
-def fraction(name: str) -> float:
-    """A number in 0..1 that depends on the name alone, evenly spread over names."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest()) / float(1 << 56)
 
 
 def evidence(metric: Metric, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes that may speak of the metric.
 
-    FPR and FNR: randomly audited ones alone, since feedback on what was held back says nothing of misses. Precision:
-    all, but for reports on what had been let through, which nobody drew.
+    FPR and FNR: randomly audited ones alone, since feedback on what was held back says nothing of misses. They are
+    drawn whatever their verdict, so what was allowed and what was held back stand in their true proportion and each
+    counts as one: a weight would leave no binomial count to bound exactly. Precision: all, but for reports on what had
+    been let through, which nobody drew.
     """
-    if metric != "precision":
-        return drawn_evenly(outcomes)
-    return [outcome for outcome in outcomes if outcome.audited or outcome.action >= Action.FLAG]
+    held_back = metric == "precision"
+    return [outcome for outcome in outcomes if outcome.audited or (held_back and outcome.action >= Action.FLAG)]
 
 
 def count(metric: Metric, outcomes: Sequence[Outcome], line: float, flag: float) -> Counts:

@@ -19,6 +19,7 @@ minority, also one that agrees among itself; where half would have to go nobody 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,12 +28,13 @@ from typing import Literal
 
 from service.feedback.binomial import at_least
 from service.feedback.labels import Label
-from service.feedback.outcomes import fraction, latest
+from service.feedback.outcomes import latest
 
 Verdict = Literal["admitted", "unproven", "out_of_line"]
 OUT_OF_LINE = 0.0003  # chance of an honest reviewer's evidence in one direction at which one is out
 PEERS_AT_MOST = 0.0015  # what peers may contribute to it: then second looks must still show less than 0.2
-HONEST_SLIPS = 0.02  # rate of conflicts in one direction that is expected of anyone, however few the others have
+LEAST_USUAL, MOST_USUAL = 0.02, 0.1  # rates of conflicts in one direction that pass as honest: however few or many
+# the others have; without the upper one, reviewers who lie in numbers would make conflict look usual
 BINS = 10  # of the score, within which peers are compared
 
 
@@ -58,7 +60,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Everybody's standing by name. `split`: the ones out of line are no minority, so nobody can be believed."""
+    """Everybody's standing by name. `split`: the ones out of line are no minority, so nobody is believed or named."""
 
     standings: Mapping[str, Standing]
     split: bool
@@ -78,12 +80,17 @@ def judge(labels: Iterable[Label], shared: int) -> Trust:
         active.discard(worst)
         dropped.append(worst)
     active |= {name for name, case in answers.cases(dropped, active).items() if not case.out_of_line}
+    split = 2 * (len(everyone) - len(active)) >= len(everyone) > 1
+    if split:  # then it is chance which side was dropped, and nobody is named
+        active = set(everyone)
     standings = {}
     for name, case in answers.cases(everyone, active).items():
-        verdict: Verdict = "out_of_line" if name not in active else "admitted" if case.shared >= shared else "unproven"
+        verdict: Verdict = "admitted" if name in active else "out_of_line"
+        if split or (name in active and case.shared < shared):
+            verdict = "unproven"
         counts = case.shared, case.harsher, case.milder
         standings[name] = Standing(name, verdict, len(answers.of[name]), *counts, case.chance, case.peers)
-    return Trust(standings, split=2 * (len(everyone) - len(active)) >= len(everyone) > 1)
+    return Trust(standings, split)
 
 
 def cap(labels: Iterable[Label], share: float) -> list[Label]:
@@ -104,9 +111,12 @@ def cap(labels: Iterable[Label], share: float) -> list[Label]:
             most = middle - 1
     kept = []
     for name in sorted(of):
-        drawn = sorted(of[name], key=lambda label: (fraction(f"{label.receipt}\0{label.reviewer}"), label.receipt))
-        kept.extend(drawn[:most])
+        kept.extend(sorted(of[name], key=_lot)[:most])
     return kept
+
+
+def _lot(label: Label) -> tuple[bytes, str]:
+    return hashlib.blake2b(f"{label.receipt}\0{label.reviewer}".encode(), digest_size=8).digest(), label.receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +180,16 @@ class _Answers:
             shared, harsher, milder = rows[name]
             own, part = self.bins[name], name in active  # an active one's own answers are no measure of them
             usual = (conflicts - part * (harsher + milder) + 1.0) / (looks - part * 2 * shared + 2.0)
-            usual = max(HONEST_SLIPS, usual) if looks > part * 2 * shared else HONEST_SLIPS
+            usual = min(max(usual, LEAST_USUAL), MOST_USUAL)
             rest = [(h - part * a, n - part * b) for (h, n), (a, b) in zip(everyone, own, strict=True)]
-            chances = at_least(harsher, shared, usual), at_least(milder, shared, usual)
+            chances = (_chance(conflicts_so, shared, usual) for conflicts_so in (harsher, milder))
             found[name] = _Case(shared, harsher, milder, *chances, _distance(own, rest))
         return found
+
+
+def _chance(conflicts: int, shared: int, usual: float) -> float:
+    """Of an honest reviewer's having as many conflicts; no more than is usual is no evidence at all."""
+    return at_least(conflicts, shared, usual) if conflicts > shared * usual else 1.0
 
 
 def _add(bins: Iterable[tuple[int, int]]) -> tuple[int, int]:
