@@ -110,7 +110,7 @@ class Verdict:
     @property
     def whole(self) -> bool:
         """Whether every stage had its say; a language that was not measured is no missing stage."""
-        return all(entry.startswith("language:") for entry in self.degraded)
+        return not self.degraded or all(entry.startswith("language:") for entry in self.degraded)
 
     @property
     def flagged(self) -> bool:

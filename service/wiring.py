@@ -21,7 +21,7 @@ from service.backends.secret import load_secrets
 from service.backends.sqlite_store import SqliteStore
 from service.config import CONCURRENT_ITEMS, Settings
 from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRefused, StoreUnavailable
-from service.feedback.desk import FeedbackDesk
+from service.feedback.desk import FeedbackDesk, Judge
 from service.feedback.ledger import Ledger
 from service.feedback.loops import Loops
 from service.feedback.receipts import Receipts
@@ -99,7 +99,7 @@ async def open_runtime(
             DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset
         )
         live = LivePolicies(book)
-        state = await _open_state(stack, settings, metrics, stateful=stateful)
+        keep = await open_keep(stack, settings, stateful=stateful)
         scorer = OnnxTextScorer(
             artifact,
             workers=settings.threads,
@@ -111,13 +111,10 @@ async def open_runtime(
         stack.push_async_callback(scorer.close)
         pipeline = await _build_pipeline(settings, artifact, scorer, live, metrics)
         metrics.name_model(artifact.version)
-        versions = PolicyVersions(book, artifact.digest, live, state.store, metrics)
-        goals = load_goals(DATA / "thresholds.toml", settings.policy_dir)
+        state = build_state(keep, settings, metrics, live, pipeline.judge, (artifact.version, artifact.digest))
         runtime = Runtime(
             *(settings, live, metrics, artifact.version, pipeline, scorer),
-            feedback=FeedbackDesk(state.receipts, state.store, live, pipeline.judge, artifact.version, metrics),
-            versions=versions,
-            tuning=Tuning(versions, state.store, goals, artifact.version),
+            *(state.feedback, state.versions, state.tuning, state.ledger if stateful else None),
         )
         try:
             for text in WARM_UP:
@@ -125,18 +122,31 @@ async def open_runtime(
         except ScorerFailed as error:
             raise ArtifactInvalid(f"{artifact.name}: the model cannot be run") from error
         if stateful:
-            await _start_loops(stack, runtime, state)
+            await start_loops(stack, state)
         runtime.warm = True
         yield runtime
 
 
 @dataclass(frozen=True)
-class _State:
+class Keep:
+    """Where state lies, and the keys that receipts are signed with."""
+
     store: Store
     receipts: Receipts
 
 
-async def _open_state(stack: AsyncExitStack, settings: Settings, metrics: Metrics, *, stateful: bool) -> _State:
+@dataclass(frozen=True)
+class State:
+    """The parts that feedback and thresholds need, around one store."""
+
+    feedback: FeedbackDesk
+    versions: PolicyVersions
+    tuning: Tuning
+    ledger: Ledger
+    loops: Loops
+
+
+async def open_keep(stack: AsyncExitStack, settings: Settings, *, stateful: bool = True) -> Keep:
     """The store and the keys; opened early, so that a wrong setting is told before the model is loaded."""
     store: Store
     if not stateful:
@@ -153,25 +163,39 @@ async def _open_state(stack: AsyncExitStack, settings: Settings, metrics: Metric
 
             store = await RedisStore.open(settings.store_url.get_secret_value())
     stack.push_async_callback(store.close)
-    return _State(store, Receipts(secret, days=settings.receipt_days))
+    return Keep(store, Receipts(secret, days=settings.receipt_days))
 
 
-async def _start_loops(stack: AsyncExitStack, runtime: Runtime, state: _State) -> None:
+def build_state(
+    keep: Keep, settings: Settings, metrics: Metrics, policies: LivePolicies, judge: Judge, artifact: tuple[str, str]
+) -> State:
+    """The parts, not yet running. `artifact` is its version and its whole digest."""
+    version, digest = artifact
+    store, traffic = keep.store, Traffic()
+    versions = PolicyVersions(policies.current, digest, policies, store, metrics)
+    tuning = Tuning(versions, store, load_goals(DATA / "thresholds.toml", settings.policy_dir), version)
+    return State(
+        FeedbackDesk(keep.receipts, store, policies, judge, version, metrics),
+        versions,
+        tuning,
+        Ledger(keep.receipts, traffic, policies, metrics, settings.audit_share),
+        Loops(
+            *(versions, tuning, traffic, store, metrics),
+            owner=secrets.token_hex(8),
+            policies=tuple(policies.current.policies),
+            adapt_every_s=settings.adapt_every_s,
+        ),
+    )
+
+
+async def start_loops(stack: AsyncExitStack, state: State) -> None:
     """Take the thresholds of the store, then keep up with it."""
-    settings, traffic = runtime.settings, Traffic()
-    runtime.ledger = Ledger(state.receipts, traffic, runtime.policies, runtime.metrics, settings.audit_share)
     try:
-        await runtime.versions.refresh(force=True)
+        await state.versions.refresh(force=True)
     except StoreUnavailable as error:
         raise StoreRefused("The store does not answer.") from error
-    loops = Loops(
-        *(runtime.versions, runtime.tuning, traffic, state.store, runtime.metrics),
-        owner=secrets.token_hex(8),
-        policies=tuple(runtime.policies.current.policies),
-        adapt_every_s=settings.adapt_every_s,
-    )
-    loops.start()
-    stack.push_async_callback(loops.close)
+    state.loops.start()
+    stack.push_async_callback(state.loops.close)
 
 
 async def _build_pipeline(

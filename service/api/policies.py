@@ -22,6 +22,7 @@ from service.api.policy_replies import (
     to_draft,
     to_event,
     to_policy,
+    to_report,
     to_version,
 )
 from service.api.schema import ErrorReply, takes
@@ -188,6 +189,13 @@ async def versions(request: Request, name: str) -> Response:
         "trail": [to_event(event) for event in events],
     }
     return json_response(body)
+
+
+@router.get("/feedback", summary="What feedback says of the thresholds in force")
+async def report(request: Request, name: str) -> Response:
+    """Per category counts, precision, FPR and FNR with exact intervals, and what is missing for a decision."""
+    runtime = _reading(request, name)
+    return json_response(to_report(await runtime.tuning.report(name)))
 
 
 @router.get("/draft", summary="What a draft would have changed")

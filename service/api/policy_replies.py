@@ -7,12 +7,14 @@ the epoch.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from service.feedback.adaptation import CategoryProposal
 from service.feedback.goals import Goals
+from service.feedback.report import CategoryReport
 from service.feedback.targets import Estimate, Target
-from service.feedback.tuning import Adaptation, DraftReport, Effect
+from service.feedback.tuning import Adaptation, DraftReport, Effect, FeedbackReport
 from service.feedback.versions import Standing
 from service.policy import Thresholds
 from service.records import Event, Version
@@ -106,13 +108,12 @@ def _proposal(proposal: CategoryProposal, effect: Effect) -> dict[str, Any]:
 
 def to_draft(report: DraftReport) -> dict[str, Any]:
     """A draft beside the live lines."""
-    tried = report.draft.policy.version != report.live.policy.version or bool(report.verdicts)
     total = sum(report.verdicts.values())
     would_block = sum(n for (live, draft), n in report.verdicts.items() if draft is Action.BLOCK > live)
     return {
         "policy": report.live.policy.name,
-        "number": report.draft.number,
-        "active": tried,
+        "active": report.active,
+        "number": report.draft.number if report.active else None,
         "verdicts": total,
         "changed": sum(n for (live, draft), n in report.verdicts.items() if live is not draft),
         "would_block": would_block,
@@ -129,6 +130,29 @@ def to_draft(report: DraftReport) -> dict[str, Any]:
             for name, effect in report.effects.items()
             if report.live.policy.thresholds[name] != report.draft.policy.thresholds[name]
         },
+    }
+
+
+def to_report(found: FeedbackReport) -> dict[str, Any]:
+    """What feedback says of the lines in force."""
+    return {
+        "policy": found.standing.policy.name,
+        "number": found.standing.number,
+        "days": found.days,
+        "recent_verdicts": {action.wire: n for action, n in found.verdicts.items()},
+        "categories": {name: _category(category) for name, category in found.categories.items()},
+    }
+
+
+def _category(found: CategoryReport) -> dict[str, Any]:
+    counts = ("labels", "receipts", "audited", "twice", "disputed", "harmful", "innocent", "split")
+    return {
+        **{name: getattr(found, name) for name in counts},
+        "precision": to_estimate(found.precision),
+        "fpr": to_estimate(found.fpr),
+        "fnr": to_estimate(found.fnr),
+        "missing": dict(found.missing),
+        "out_of_line": [asdict(standing) for standing in found.out_of_line],
     }
 
 

@@ -55,6 +55,9 @@ class OwnedThread:
         self._waiting -= 1
 
     async def close(self, last: Callable[[], None]) -> None:
-        """Finish what waits, run `last` in the thread, and end it."""
-        self._executor.submit(last)
+        """Finish what waits, run `last` in the thread, and end it. Closing again does nothing."""
+        try:
+            self._executor.submit(last)
+        except RuntimeError:
+            return
         await asyncio.to_thread(self._executor.shutdown)

@@ -85,7 +85,8 @@ class SqliteStore:
     async def feedback(self, policy: str, artifact: str, since: float = 0.0) -> list[Feedback]:
         """What was said since then, oldest first."""
         select = "SELECT body FROM feedback WHERE policy = ? AND artifact = ? AND at >= ? ORDER BY at, seq"
-        return [form.read_feedback(body) for (body,) in await self._read(select, policy, artifact, since)]
+        values = (policy, artifact, since)
+        return await self._call(lambda: [form.read_feedback(body) for (body,) in self._db.execute(select, values)])
 
     async def compare_and_set(self, version: Version) -> bool:
         """Append the version if its number is the next one."""

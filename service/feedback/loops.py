@@ -28,6 +28,7 @@ DRIFT_DAYS = 15  # today, and the days that it is compared with
 DRIFT_ALERT = 0.25  # the index from which a population counts as changed
 LEASE_S = 120.0  # over what an adaptation takes; whoever dies with it costs one turn
 LEASE = "adapt"
+CANCEL_S = 0.5
 
 _log = logging.getLogger("weir.loops")
 
@@ -57,6 +58,7 @@ class Loops:
         self._policies = policies
         self._adapt_every_s = adapt_every_s
         self._away = False
+        self._closing = False
         self._drifted: frozenset[tuple[str, str]] = frozenset()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -74,9 +76,12 @@ class Loops:
 
     async def close(self) -> None:
         """Stop, and hand over what is counted. A lease is not given back: another turn is due when it runs out."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._closing = True
+        while running := [task for task in self._tasks if not task.done()]:
+            for task in running:
+                task.cancel()
+            # Again and again: a client that finishes in the same moment swallows a cancellation (as `wait_for` does).
+            await asyncio.wait(running, timeout=CANCEL_S)
         try:
             for _ in range(2):  # a flush that was not acknowledged, and what was counted since
                 await self.flush()
@@ -84,7 +89,7 @@ class Loops:
             _log.warning("counts were lost: the store is away")
 
     async def _repeat(self, every_s: float, turn: Callable[[], Awaitable[object]]) -> None:
-        while True:
+        while not self._closing:
             try:
                 await turn()
             except StoreUnavailable:

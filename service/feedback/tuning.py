@@ -5,6 +5,7 @@ Owns the way between the store and the pure statistics. Refuses to know HTTP, an
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from service.feedback.desk import labels_of
 from service.feedback.goals import Goals
 from service.feedback.labels import Label
 from service.feedback.receipts import DAY_S
+from service.feedback.report import CategoryReport, report
 from service.feedback.targets import Target
 from service.feedback.traffic import actions, histogram, share_over, transitions
 from service.feedback.versions import PolicyVersions, Standing
@@ -46,12 +48,26 @@ class Adaptation:
 
 @dataclass(frozen=True, slots=True)
 class DraftReport:
-    """A draft beside the live lines: verdicts by (live action, draft's action), and the effect by category."""
+    """A draft beside the live lines: verdicts by (live action, draft's action), and the effect by category.
 
+    Without a draft, `active` is false, the two are the same and there are no verdicts.
+    """
+
+    active: bool
     live: Standing
     draft: Standing
     verdicts: Mapping[tuple[Action, Action], int]
     effects: Mapping[str, Effect]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackReport:
+    """What feedback says of a policy's lines in force, by category, and the verdicts of recent traffic."""
+
+    standing: Standing
+    days: int
+    verdicts: Mapping[Action, int]
+    categories: Mapping[str, CategoryReport]
 
 
 class Tuning:
@@ -97,7 +113,8 @@ class Tuning:
             raise VersionConflict("The thresholds have been changed since; read them again.")
         cells = await self.recent(name)
         counts = histogram(cells)
-        proposal = propose(
+        proposal = await asyncio.to_thread(  # tens of thousands of labels take seconds
+            propose,
             await self.labels(name),
             standing.policy.thresholds,
             goals.targets if targets is None else targets,
@@ -120,14 +137,21 @@ class Tuning:
             )
         return Adaptation(standing, proposal, effects, version)
 
+    async def report(self, name: str) -> FeedbackReport:
+        """What feedback says, and what it does not say yet."""
+        standing, goals = self._versions.standing(name), self.goals(name)
+        labels = await self.labels(name)
+        found = await asyncio.to_thread(report, labels, standing.policy.thresholds, goals.targets, goals.limits)
+        return FeedbackReport(standing, goals.days, actions(await self.recent(name)), found)
+
     async def draft_report(self, name: str) -> DraftReport:
-        """What a draft would have changed; without one, the two are the same and there are no verdicts."""
-        live, draft = self._versions.standing(name), self._versions.standing(name, "draft")
-        token = self._versions.draft_token(name)
+        """What a draft would have changed."""
+        live, token = self._versions.standing(name), self._versions.draft_token(name)
+        draft = live if token is None else self._versions.standing(name, "draft")
         cells = await self.recent(name)
-        pairs = transitions(cells, token) if token else {}
-        lines = draft.policy.thresholds if token else live.policy.thresholds
-        return DraftReport(live, draft, pairs, _effects(histogram(cells), live.policy.thresholds, lines))
+        pairs = {} if token is None else transitions(cells, token)
+        effects = _effects(histogram(cells), live.policy.thresholds, draft.policy.thresholds)
+        return DraftReport(token is not None, live, draft, pairs, effects)
 
 
 def _moved(proposal: Proposal) -> dict[str, list[float]]:
