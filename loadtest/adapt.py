@@ -50,6 +50,14 @@ LIES: dict[str, Lie] = {
     "clears all that is held back": lambda truth, score, audited, line: truth and score < line,
     "backs audited ones held back": lambda truth, score, audited, line: truth or (audited and score >= line),
 }
+QUIET: dict[str, Lie] = {  # lies about every other text only, the same ones whoever tells them
+    "every other time the opposite": lambda truth, score, audited, line: truth is not _even(score),
+    "backs half of what is held back": lambda truth, score, audited, line: truth or (score >= line and _even(score)),
+}
+
+
+def _even(score: float) -> bool:
+    return int(score * 1e6) % 2 == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,7 @@ def labels_of_round(
         twice = 1 + (rng.random() < TWICE)
         for reviewer in rng.permutation(REVIEWERS)[:twice].tolist():
             if reviewer < setting.liars:
-                answer = LIES[setting.lie](truth, score, audited, line)
+                answer = (LIES | QUIET)[setting.lie](truth, score, audited, line)
             else:
                 slip = slips[reviewer] * (2.0 if 0.2 < score < 0.8 else 1.0)
                 answer = truth is not bool(rng.random() < slip)
@@ -172,6 +180,7 @@ def settings() -> list[Setting]:
     both: tuple[Strategy, Strategy] = ("learn-then-test", "field-rule")
     rows = [Setting(strategy) for strategy in both]
     rows += [Setting("learn-then-test", liars, lie) for liars in (1, 5) for lie in LIES]
+    rows += [Setting("learn-then-test", 5, lie) for lie in QUIET]
     rows += [Setting("field-rule", 5, lie) for lie in ("says the opposite", "backs all that is held back")]
     rows += [Setting(strategy, heavy=True) for strategy in both]
     return rows

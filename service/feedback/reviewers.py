@@ -182,7 +182,7 @@ class _Answers:
             usual = (conflicts - part * (harsher + milder) + 1.0) / (looks - part * 2 * shared + 2.0)
             usual = min(max(usual, LEAST_USUAL), MOST_USUAL)
             rest = [(h - part * a, n - part * b) for (h, n), (a, b) in zip(everyone, own, strict=True)]
-            chances = (_chance(conflicts_so, shared, usual) for conflicts_so in (harsher, milder))
+            chances = _chance(harsher, shared, usual), _chance(milder, shared, usual)
             found[name] = _Case(shared, harsher, milder, *chances, _distance(own, rest))
         return found
 
