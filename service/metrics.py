@@ -41,6 +41,14 @@ class Metrics:
             "weir_queue_wait_seconds", "Time an item waited for the model.", buckets=_LATENCY, registry=registry
         )
         self.batch_items = Histogram("weir_batch_items", "Items per batch.", buckets=_SIZES, registry=registry)
+        self._build = Gauge("weir_build_info", "Version of Weir.", ["version"], registry=registry)
+        self._model = Gauge("weir_model_info", "Model that is loaded.", ["model"], registry=registry)
+        self._build.labels(__version__).set(1)
+
+        self._add_feedback(registry)
+
+    def _add_feedback(self, registry: CollectorRegistry) -> None:
+        """The series of feedback and thresholds."""
         self.audits = Counter("weir_audits", "Verdicts that ask for review, drawn at random.", registry=registry)
         self.feedback = Counter("weir_feedback", "Feedback, by what became of it.", ["status"], registry=registry)
         self.draft_actions = Counter(
@@ -68,9 +76,6 @@ class Metrics:
         self.flag_rate = Gauge(
             "weir_flag_rate", "Share of verdicts that are flagged or stricter.", ["policy", "days"], registry=registry
         )
-        self._build = Gauge("weir_build_info", "Version of Weir.", ["version"], registry=registry)
-        self._model = Gauge("weir_model_info", "Model that is loaded.", ["model"], registry=registry)
-        self._build.labels(__version__).set(1)
 
     def name_model(self, model: str) -> None:
         """State which model is loaded, in place of the one before."""

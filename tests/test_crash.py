@@ -27,7 +27,7 @@ PATIENCE = httpx.Timeout(60)
 
 
 async def write(url: str, kill: Callable[[], None]) -> tuple[list[str], set[str]]:
-    """Give feedback on 500 receipts, kill something meanwhile; all receipts, and ids of those that were acknowledged."""
+    """Give feedback on 500 receipts, kill something meanwhile; all receipts, and ids of what was acknowledged."""
     async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
         tokens: list[str] = []
         for _ in range(2):

@@ -140,3 +140,39 @@ def test_no_step_has_more_time_than_the_request(tmp_path: Path) -> None:
     path.write_text("[[steps]]\nstage = 'keyword'\nbudget_s = 60\nfail_open = true\n", encoding="utf-8")
     (made,) = load_steps(path, {"keyword": lambda options: None}, 2.5)  # type: ignore[dict-item,return-value]
     assert made.budget_s == 2.5 and made.fail_open
+
+
+async def test_learnt_lines_outlive_a_start_but_not_another_preset_or_artefact(
+    tiny_folder: Path, own_folder: Path, tmp_path: Path
+) -> None:
+    made = settings(tiny_folder, data_dir=tmp_path / "data")
+    async with open_runtime(made) as runtime:
+        assert (await runtime.moderate(Content("you glorp"))).action == Action.BLOCK
+        lines = dict.fromkeys(CATEGORIES, (0.9995, 0.9997, 0.9999))
+        await runtime.versions.set_lines("default", lines, author="test", reason="put")
+        learnt = await runtime.moderate(Content("you glorp"))
+        assert learnt.action < Action.BLOCK and learnt.receipt
+    edit_manifest(own_folder, lambda manifest: manifest.update(name="newer"))
+    for other in ({"preset": "strict"}, {"model_dir": own_folder}):
+        async with open_runtime(made.model_copy(update=other)) as runtime:
+            assert runtime.versions.standing("default").number == 0
+            assert (await runtime.moderate(Content("you glorp"))).action == Action.BLOCK
+    async with open_runtime(made) as runtime:
+        again = await runtime.moderate(Content("you glorp"))
+        assert (again.action, again.policy_version) == (learnt.action, learnt.policy_version)
+        assert again.receipt != learnt.receipt
+
+
+async def test_without_state_nothing_is_kept(tiny_folder: Path, tmp_path: Path) -> None:
+    made = settings(tiny_folder, data_dir=tmp_path / "data")
+    async with open_runtime(made, stateful=False) as runtime:
+        verdict = await runtime.moderate(Content("you glorp"))
+        assert verdict.action == Action.BLOCK and not verdict.receipt and not verdict.audit
+    assert not (tmp_path / "data").exists()
+
+
+async def test_a_store_or_a_secret_that_cannot_be_kept_refuses_the_start(tiny_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "WEIR_DATA_DIR" in await refusal(settings(tiny_folder, data_dir=tmp_path / "file"))
+    assert "WEIR_DATA_DIR" in await refusal(settings(tiny_folder, data_dir=tmp_path / "file", secret="given"))
+    assert "no Redis" in await refusal(settings(tiny_folder, store_url="redis://127.0.0.1:1/0"))

@@ -160,8 +160,13 @@ class SqliteStore:
     async def counts(self, policy: str, artifact: str, since_day: int) -> dict[Cell, int]:
         """The counts since that day."""
         select = "SELECT day, cell, n FROM counts WHERE policy = ? AND artifact = ? AND day >= ?"
-        rows = await self._read(select, policy, artifact, since_day)
-        return {form.read_cell(policy, artifact, day, cell): n for day, cell, n in rows}
+        values = (policy, artifact, since_day)
+
+        def work() -> dict[Cell, int]:  # in the thread, since there may be tens of thousands
+            rows = self._db.execute(select, values)
+            return {form.read_cell(policy, artifact, day, cell): n for day, cell, n in rows}
+
+        return await self._call(work)
 
     async def acquire(self, lease: str, owner: str, seconds: float) -> bool:
         """Take or keep a lease, by this host's clock, which its processes share."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from service.errors import StoreUnavailable, VersionConflict
 from service.feedback.receipts import DAY_S
@@ -18,7 +18,7 @@ from service.feedback.tuning import Tuning, flag_rate
 from service.feedback.versions import PolicyVersions
 from service.log import describe
 from service.metrics import Metrics
-from service.records import Store
+from service.records import Cell, Store
 from service.taxonomy import CATEGORIES
 
 REFRESH_S = 0.25  # so that all replicas have swapped well within a second
@@ -136,18 +136,25 @@ class Loops:
         drifted: set[tuple[str, str]] = set()
         for name in self._policies:
             cells = await self._tuning.recent(name, DRIFT_DAYS)
-            before, now = split_days(cells, today)
-            for days, counted in (("today", now), ("before", before)):
-                if (rate := flag_rate(counted)) is not None:
-                    self._metrics.flag_rate.labels(name, days).set(rate)
-            old, new = histogram(before), histogram(now)
-            for category in CATEGORIES:
-                index = drift(old[category], new[category])
-                if index is None:
-                    continue
+            rates, indices = await asyncio.to_thread(_compare, cells, today)
+            for days, rate in rates.items():
+                self._metrics.flag_rate.labels(name, days).set(rate)
+            for category, index in indices.items():
                 self._metrics.score_drift.labels(name, category).set(index)
                 if index >= DRIFT_ALERT:
                     drifted.add((name, category))
         for name, category in sorted(drifted - self._drifted):
             _log.warning("scores have drifted", extra={"policy": name, "category": category})
         self._drifted = frozenset(drifted)
+
+
+def _compare(cells: Mapping[Cell, int], today: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Flag rates of today and before, and each category's stability index, where there are enough verdicts."""
+    before, now = split_days(cells, today)
+    rates = {"today": flag_rate(now), "before": flag_rate(before)}
+    old, new = histogram(before), histogram(now)
+    indices = {category: drift(old[category], new[category]) for category in CATEGORIES}
+    return (
+        {days: rate for days, rate in rates.items() if rate is not None},
+        {category: index for category, index in indices.items() if index is not None},
+    )

@@ -87,6 +87,8 @@ class PolicyVersions:
             generation, heads = await self._store.heads(self._keys)
             if generation == self._generation:
                 return False
+            if generation < self._generation:  # emptied or put back from a copy: it is still the one truth
+                _log.warning("the store has lost versions", extra={"generation": generation})
             self._heads = heads
             self._live.current = self._book(heads)
             self._generation = generation
