@@ -131,6 +131,8 @@ class Settings(BaseModel):
     # Feedback.
     receipt_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
     audit_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    shadow_model_dir: Path | None = None  # a draft model that judges beside the live one, and decides nothing
+    shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.1  # of the contents
     adapt_every_s: Annotated[float, Field(ge=0, le=30 * 86_400)] = 0.0  # 0: only when asked to
 
     # Others that it talks to.
@@ -179,9 +181,7 @@ class Settings(BaseModel):
                 "WEIR_STORE_URL must be a redis:// address; without it the store is a file in WEIR_DATA_DIR"
             )
         if self.replicas > 1 and self.secret is None:
-            raise ValueError(
-                "WEIR_REPLICAS over 1 needs WEIR_SECRET: replicas take each other's receipts"
-            )
+            raise ValueError("WEIR_REPLICAS over 1 needs WEIR_SECRET: replicas take each other's receipts")
         if self.judge_url is None and (self.judge_model is not None or self.judge_key is not None):
             raise ValueError("WEIR_JUDGE_MODEL and WEIR_JUDGE_KEY need WEIR_JUDGE_URL")
         if {key.sha256 for key in self.api_keys} & {key.sha256 for key in self.admin_keys}:

@@ -51,11 +51,17 @@ class Metrics:
         """The series of feedback and thresholds."""
         self.audits = Counter("weir_audits", "Verdicts that ask for review, drawn at random.", registry=registry)
         self.feedback = Counter("weir_feedback", "Feedback, by what became of it.", ["status"], registry=registry)
-        self.draft_actions = Counter(
-            "weir_draft_verdicts", "Verdicts beside a draft's.", ["policy", "live", "draft"], registry=registry
+        self.beside = Counter(
+            "weir_draft_verdicts",
+            "Verdicts beside those of draft thresholds or of a draft model.",
+            ["by", "policy", "live", "draft"],
+            registry=registry,
         )
         self.would_block = Counter(
-            "weir_would_block", "Verdicts that only a draft would have blocked.", ["policy"], registry=registry
+            "weir_would_block", "Verdicts that only a draft would have blocked.", ["by", "policy"], registry=registry
+        )
+        self.shadow_passed_over = Counter(
+            "weir_shadow_passed_over", "Contents that a draft model had no time for, or failed on.", registry=registry
         )
         self.store_up = Gauge("weir_store_up", "1 while the store answers.", registry=registry)
         self.thresholds_number = Gauge(
@@ -97,11 +103,11 @@ class Metrics:
             # `language:fr` counts as one stage, not as one series per language.
             self.degraded.labels(entry.partition(":")[0]).inc()
 
-    def count_draft(self, policy: str, live: Action, draft: Action) -> None:
-        """Count one verdict and what a draft would have done. `policy` is one that is configured."""
-        self.draft_actions.labels(policy, live.wire, draft.wire).inc()
+    def count_beside(self, by: str, policy: str, live: Action, draft: Action) -> None:
+        """Count a verdict and what a draft would have done. `by` is draft or model, `policy` one that is configured."""
+        self.beside.labels(by, policy, live.wire, draft.wire).inc()
         if draft is Action.BLOCK and live is not Action.BLOCK:
-            self.would_block.labels(policy).inc()
+            self.would_block.labels(by, policy).inc()
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -25,6 +25,7 @@ from service.feedback.desk import FeedbackDesk, Judge
 from service.feedback.ledger import Ledger
 from service.feedback.loops import Loops
 from service.feedback.receipts import Receipts
+from service.feedback.shadow import Shadow
 from service.feedback.traffic import Traffic
 from service.feedback.tuning import Tuning
 from service.feedback.versions import PolicyVersions
@@ -123,6 +124,8 @@ async def open_runtime(
             raise ArtifactInvalid(f"{artifact.name}: the model cannot be run") from error
         if stateful:
             await start_loops(stack, state)
+            if settings.shadow_model_dir is not None:
+                await _start_shadow(stack, settings, settings.shadow_model_dir, state, metrics)
         runtime.warm = True
         yield runtime
 
@@ -196,6 +199,26 @@ async def start_loops(stack: AsyncExitStack, state: State) -> None:
         raise StoreRefused("The store does not answer.") from error
     state.loops.start()
     stack.push_async_callback(state.loops.close)
+
+
+async def _start_shadow(
+    stack: AsyncExitStack, settings: Settings, folder: Path, state: State, metrics: Metrics
+) -> None:
+    """A whole pipeline around a draft model, under the presets of its own manifest and with metrics of its own."""
+    artifact = await asyncio.to_thread(load_artifact, folder)
+    apart = Metrics()
+    scorer = OnnxTextScorer(
+        artifact, workers=1, threads=1, max_items=settings.queue_items, slice_items=SLICE_ITEMS, metrics=apart
+    )
+    stack.push_async_callback(scorer.close)
+    book = load_policies(
+        DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset
+    )
+    pipeline = await _build_pipeline(settings, artifact, scorer, LivePolicies(book), apart)
+    shadow = Shadow(pipeline.judge, artifact.version, state.ledger.traffic, metrics, share=settings.shadow_share)
+    shadow.start()
+    stack.push_async_callback(shadow.close)
+    state.ledger.shadow, state.tuning.shadow_artifact = shadow, shadow.artifact
 
 
 async def _build_pipeline(

@@ -7,6 +7,7 @@ import dataclasses
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -176,3 +177,26 @@ async def test_a_store_or_a_secret_that_cannot_be_kept_refuses_the_start(tiny_fo
     assert "WEIR_DATA_DIR" in await refusal(settings(tiny_folder, data_dir=tmp_path / "file"))
     assert "WEIR_DATA_DIR" in await refusal(settings(tiny_folder, data_dir=tmp_path / "file", secret="given"))
     assert "no Redis" in await refusal(settings(tiny_folder, store_url="redis://127.0.0.1:1/0"))
+
+
+async def test_a_shadow_model_is_compared_and_decides_nothing(
+    tiny_folder: Path, own_folder: Path, tmp_path: Path
+) -> None:
+    def meek(manifest: dict[str, Any]) -> None:
+        manifest["name"] = "meek"
+        for preset in manifest["presets"].values():
+            preset.update({category: [0.9997, 0.9998, 0.9999] for category in CATEGORIES})
+
+    edit_manifest(own_folder, meek)
+    made = settings(tiny_folder, data_dir=tmp_path / "data", shadow_model_dir=own_folder, shadow_share=1.0)
+    async with open_runtime(made) as runtime:
+        for _ in range(3):
+            assert (await runtime.moderate(Content("you glorp"))).action == Action.BLOCK
+        async with asyncio.timeout(60):
+            report = await runtime.tuning.draft_report("default")
+            while sum(report.model_verdicts.values()) != 3:
+                await asyncio.sleep(0.05)
+                report = await runtime.tuning.draft_report("default")
+        assert report.model is not None and report.model.startswith("meek@") and not report.active
+        assert all(live is Action.BLOCK > draft for live, draft in report.model_verdicts)
+    assert workers() == []

@@ -108,19 +108,11 @@ def _proposal(proposal: CategoryProposal, effect: Effect) -> dict[str, Any]:
 
 def to_draft(report: DraftReport) -> dict[str, Any]:
     """A draft beside the live lines."""
-    total = sum(report.verdicts.values())
-    would_block = sum(n for (live, draft), n in report.verdicts.items() if draft is Action.BLOCK > live)
     return {
         "policy": report.live.policy.name,
         "active": report.active,
         "number": report.draft.number if report.active else None,
-        "verdicts": total,
-        "changed": sum(n for (live, draft), n in report.verdicts.items() if live is not draft),
-        "would_block": would_block,
-        "by_action": [
-            {"live": live.wire, "draft": draft.wire, "verdicts": n}
-            for (live, draft), n in sorted(report.verdicts.items())
-        ],
+        **_compared(report.verdicts),
         "categories": {
             name: {
                 "live": _lines(report.live.policy.thresholds[name]),
@@ -130,6 +122,19 @@ def to_draft(report: DraftReport) -> dict[str, Any]:
             for name, effect in report.effects.items()
             if report.live.policy.thresholds[name] != report.draft.policy.thresholds[name]
         },
+        "model": None if report.model is None else {"artifact": report.model, **_compared(report.model_verdicts)},
+    }
+
+
+def _compared(verdicts: Mapping[tuple[Action, Action], int]) -> dict[str, Any]:
+    """Verdicts by what was done and what would have been done."""
+    return {
+        "verdicts": sum(verdicts.values()),
+        "changed": sum(n for (live, draft), n in verdicts.items() if live is not draft),
+        "would_block": sum(n for (live, draft), n in verdicts.items() if draft is Action.BLOCK > live),
+        "by_action": [
+            {"live": live.wire, "draft": draft.wire, "verdicts": n} for (live, draft), n in sorted(verdicts.items())
+        ],
     }
 
 

@@ -65,7 +65,7 @@ def write_cell(cell: Cell) -> str:
 
 def read_cell(policy: str, artifact: str, day: int, text: str) -> Cell:
     """The cell of a text under these."""
-    category, number, action, audited = text.split(" ")
+    category, number, action, audited = text.rsplit(" ", 3)
     return Cell(policy, artifact, day, category, int(number), int(action), audited == "1")
 
 

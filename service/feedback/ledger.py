@@ -11,7 +11,8 @@ import time
 from dataclasses import replace
 
 from service.feedback.receipts import Receipts
-from service.feedback.traffic import Traffic
+from service.feedback.shadow import Shadow
+from service.feedback.traffic import DRAFT, Traffic
 from service.metrics import Metrics
 from service.policy import Draft, LivePolicies, Policy
 from service.taxonomy import Action
@@ -28,6 +29,7 @@ class Ledger:
     ) -> None:
         self.receipts = receipts
         self.traffic = traffic
+        self.shadow: Shadow | None = None
         self._policies = policies
         self._metrics = metrics
         self._share = audit_share
@@ -42,17 +44,20 @@ class Ledger:
         entered = replace(verdict, receipt=receipt, audit=audit)
         if verdict.whole:
             draft = self._policies.draft(verdict.policy)
-            beside = None if draft is None else (draft.token, self._compare(draft, verdict))
-            self.traffic.note(entered, beside)
+            self.traffic.note(entered)
+            if draft is not None:
+                self._compare(draft, entered)
+            if self.shadow is not None:
+                self.shadow.offer(content, entered)
         if audit:
             self._metrics.audits.inc()
         return entered
 
-    def _compare(self, draft: Draft, verdict: Verdict) -> Action:
-        """What the draft would have done, counted beside what was done."""
+    def _compare(self, draft: Draft, verdict: Verdict) -> None:
+        """Count what the draft would have done beside what was done."""
         action = act(draft.policy, verdict)
-        self._metrics.count_draft(verdict.policy, verdict.action, action)
-        return action
+        self.traffic.compare(verdict, DRAFT + draft.token, action)
+        self._metrics.count_beside("draft", verdict.policy, verdict.action, action)
 
 
 def act(policy: Policy, verdict: Verdict) -> Action:

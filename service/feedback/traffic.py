@@ -16,7 +16,7 @@ from service.types import Verdict
 
 BINS = 200  # of the score, 0.005 wide
 EVERY = "*"  # in a cell's category: the verdict as a whole, by its action
-DRAFT = "draft:"  # in a cell's category: bin is the live action, action the draft's
+DRAFT = "draft:"  # with its token in a cell's category: bin is the live action, action the draft's
 _ACTIONS = len(Action)
 _NAMES = tuple(CATEGORIES)
 
@@ -34,8 +34,8 @@ class Traffic:
         self._pending: tuple[int, dict[Cell, int]] | None = None
         self._flushes = 0
 
-    def note(self, verdict: Verdict, draft: tuple[str, Action] | None = None) -> None:
-        """Count a verdict that no stage is missing from; `draft` is a draft's token and what it would have done."""
+    def note(self, verdict: Verdict) -> None:
+        """Count a verdict that no stage is missing from."""
         key = (verdict.policy, verdict.model, verdict.audit)
         table = self._tables.get(key)
         if table is None:
@@ -46,9 +46,11 @@ class Traffic:
             table[place] = table.get(place, 0) + 1
             start += BINS * _ACTIONS
         table[start + verdict.action] = table.get(start + verdict.action, 0) + 1
-        if draft is not None:
-            other = (*key, DRAFT + draft[0], int(verdict.action), int(draft[1]))
-            self._others[other] = self._others.get(other, 0) + 1
+
+    def compare(self, verdict: Verdict, beside: str, action: Action) -> None:
+        """Count what a draft of lines or a draft model, by its name in cells, would have done instead."""
+        pair = (verdict.policy, verdict.model, verdict.audit, beside, int(verdict.action), int(action))
+        self._others[pair] = self._others.get(pair, 0) + 1
 
     def flush(self, day: int) -> tuple[int, Mapping[Cell, int]] | None:
         """The flush to hand over, and its number: the one that was not acknowledged, else what was counted since."""
@@ -94,11 +96,11 @@ def actions(cells: Mapping[Cell, int]) -> dict[Action, int]:
     return found
 
 
-def transitions(cells: Mapping[Cell, int], token: str) -> dict[tuple[Action, Action], int]:
-    """How many verdicts had each pair of a live action and a draft's."""
+def transitions(cells: Mapping[Cell, int], beside: str) -> dict[tuple[Action, Action], int]:
+    """How many verdicts had each pair of a live action and that of what stood beside."""
     found: dict[tuple[Action, Action], int] = {}
     for cell, n in cells.items():
-        if cell.category == DRAFT + token:
+        if cell.category == beside:
             pair = Action(cell.bin), Action(cell.action)
             found[pair] = found.get(pair, 0) + n
     return found

@@ -17,8 +17,9 @@ from service.feedback.goals import Goals
 from service.feedback.labels import Label
 from service.feedback.receipts import DAY_S
 from service.feedback.report import CategoryReport, report
+from service.feedback.shadow import NAME as SHADOW
 from service.feedback.targets import Target
-from service.feedback.traffic import actions, histogram, share_over, transitions
+from service.feedback.traffic import DRAFT, actions, histogram, share_over, transitions
 from service.feedback.versions import PolicyVersions, Standing
 from service.policy import Thresholds
 from service.records import Cell, Store, Version
@@ -58,6 +59,8 @@ class DraftReport:
     draft: Standing
     verdicts: Mapping[tuple[Action, Action], int]
     effects: Mapping[str, Effect]
+    model: str | None  # a draft model's version, if one runs beside
+    model_verdicts: Mapping[tuple[Action, Action], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Tuning:
         self._store = store
         self._goals = goals
         self._artifact = artifact
+        self.shadow_artifact: str | None = None
 
     def goals(self, name: str) -> Goals:
         """The goals of a policy."""
@@ -149,9 +153,11 @@ class Tuning:
         live, token = self._versions.standing(name), self._versions.draft_token(name)
         draft = live if token is None else self._versions.standing(name, "draft")
         cells = await self.recent(name)
-        pairs = {} if token is None else transitions(cells, token)
+        pairs = {} if token is None else transitions(cells, DRAFT + token)
         effects = _effects(histogram(cells), live.policy.thresholds, draft.policy.thresholds)
-        return DraftReport(token is not None, live, draft, pairs, effects)
+        model = self.shadow_artifact
+        beside = {} if model is None else transitions(cells, SHADOW + model)
+        return DraftReport(token is not None, live, draft, pairs, effects, model, beside)
 
 
 def _moved(proposal: Proposal) -> dict[str, list[float]]:
@@ -177,4 +183,4 @@ def flag_rate(cells: Mapping[Cell, int]) -> float | None:
     """The share of verdicts that were flagged or stricter; None of none."""
     by_action = actions(cells)
     total = sum(by_action.values())
-    return 1.0 - by_action[Action.ALLOW] / total if total else None
+    return (total - by_action[Action.ALLOW]) / total if total else None

@@ -178,12 +178,12 @@ async def test_a_draft_decides_nothing_and_tells_what_it_would_change(weir: Repl
     assert list(report["categories"]) == ["harassment"]
     assert report["categories"]["harassment"]["draft"] == tried["categories"]["harassment"]
     metrics = (await weir.client.get("/metrics")).text
-    assert 'weir_would_block_total{policy="default"} 3.0' in metrics
+    assert 'weir_would_block_total{by="draft",policy="default"} 3.0' in metrics
     await weir.client.delete("/v1/policies/default/draft")
     assert (await get(weir))["draft"] is False
     assert (await get(weir, "/draft"))["active"] is False
     await weir.moderate("what an insult")
-    assert 'weir_would_block_total{policy="default"} 3.0' in (await weir.client.get("/metrics")).text
+    assert 'weir_would_block_total{by="draft",policy="default"} 3.0' in (await weir.client.get("/metrics")).text
 
 
 async def test_a_dry_run_tells_the_effect_and_changes_nothing(weir: Replica) -> None:

@@ -66,12 +66,12 @@ def test_a_flush_is_the_same_until_it_is_acknowledged() -> None:
 
 def test_what_a_draft_would_have_done_is_counted_beside() -> None:
     traffic = Traffic()
-    traffic.note(verdict(0.1), ("t", Action.BLOCK))
-    traffic.note(verdict(0.1), ("t", Action.BLOCK))
-    traffic.note(verdict(0.9, Action.BLOCK), ("t", Action.ALLOW))
+    for score, live, draft in ((0.1, 0, 3), (0.1, 0, 3), (0.9, 3, 0)):
+        traffic.note(verdict(score, Action(live)))
+        traffic.compare(verdict(score, Action(live)), "draft:t", Action(draft))
     flush = traffic.flush(1)
     assert flush is not None
-    assert transitions(flush[1], "t") == {(Action.ALLOW, Action.BLOCK): 2, (Action.BLOCK, Action.ALLOW): 1}
+    assert transitions(flush[1], "draft:t") == {(Action.ALLOW, Action.BLOCK): 2, (Action.BLOCK, Action.ALLOW): 1}
     assert transitions(flush[1], "another") == {}
     assert sum(histogram(flush[1])["hate"]) == 3
 
