@@ -5,7 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint train eval bench bench-adapt clean
+.PHONY: serve test lint train eval bench bench-adapt bench-perspective clean
 
 $(VENV)/.serve: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -49,6 +49,9 @@ bench: $(VENV)/.dev
 
 bench-adapt: $(VENV)/.dev
 	$(BIN)/python -m loadtest.adapt
+
+bench-perspective: $(VENV)/.dev
+	$(BIN)/python -m loadtest.perspective
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 SIGNS = ("link", "number", "money", "offer", "urge", "shouting", "marks")
 
 _LINK = re.compile(
-    r"https?://|\bwww\.|<link>|\[link\]|\b[a-z0-9-]{2,}\.(?:com|net|org|info|biz|shop|ru|co)\b", re.IGNORECASE
+    r"https?://|\bwww\.|<link>|\[link\]|\b[a-z0-9-]{2,63}\.(?:com|net|org|info|biz|shop|ru|co)\b", re.IGNORECASE
 )
 _NUMBER = re.compile(r"(?<![\d.])\+?\d[\d\- ]{3,}\d(?![\d.])")
 _MONEY = re.compile(

@@ -12,8 +12,8 @@ from html import unescape
 from service.types import Span
 from service.view import Edit, View, original
 
-# A full stop within a number, an address or an abbreviation of one letter ends no sentence.
-_END = re.compile(r"(?<!\b[A-Za-z])[.!?…]+[\"'”’)\]]*(?=\s)|[!?…]+[\"'”’)\]]*(?=\s)|[。！？]+|\n+")
+# Only where a run of marks begins, and never giving back: a text of nothing but marks is looked at once.
+_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s)|[。！？]++|\n++")
 _MARKUP = re.compile(
     r"<!--.*?(?:-->|$)|</?[a-zA-Z][^<>]*>|&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,31});", re.DOTALL
 )
@@ -24,20 +24,26 @@ _INLINE = re.compile(
 
 def sentences(text: str, most: int) -> list[Span]:
     """The sentences, without the white space between them; of more than `most`, neighbours are joined."""
-    ends = [match.end() for match in _END.finditer(text)]
+    ends = [match.end() for match in _END.finditer(text) if not _abbreviates(match)]
     found: list[Span] = []
     begin = 0
     for end in (*ends, len(text)):
         piece = text[begin:end]
-        if not piece.strip():
-            continue
-        start = begin + len(piece) - len(piece.lstrip())
-        found.append(Span(start, begin + len(piece.rstrip())))
+        if piece.strip():
+            found.append(Span(end - len(piece.lstrip()), begin + len(piece.rstrip())))
         begin = end
     size = -(-len(found) // most)
     return [
         Span(group[0].start, group[-1].end) for group in (found[n : n + size] for n in range(0, len(found), size or 1))
     ]
+
+
+def _abbreviates(match: re.Match[str]) -> bool:
+    """Whether this is the full stop of a lone letter, as in a name, which ends no sentence."""
+    start, text = match.start(), match.string
+    return (
+        match.group() == "." and text[start - 1 : start].isalpha() and not text[max(0, start - 2) : start - 1].isalnum()
+    )
 
 
 def utf16_offsets(text: str, places: Iterable[int]) -> dict[int, int]:

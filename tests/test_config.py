@@ -133,3 +133,12 @@ def test_settings_are_frozen_and_read_no_environment(monkeypatch: pytest.MonkeyP
     assert settings.port == 8000
     with pytest.raises(ValueError, match="frozen"):
         settings.port = 1
+
+
+def test_perspectives_settings() -> None:
+    origins = load_settings({"WEIR_CORS_ORIGINS": "https://a.example, https://b.example"}).cors_origins
+    assert origins == ("https://a.example", "https://b.example")
+    assert load_settings({"WEIR_PUBLIC_URL": "https://weir.example/"}).public_url == "https://weir.example/"
+    for name, value in (("WEIR_PUBLIC_URL", "weir.example"), ("WEIR_PERSPECTIVE_LANGUAGES", "all")):
+        with pytest.raises(StartRefused, match=name):
+            load_settings({name: value})

@@ -216,6 +216,13 @@ def test_corals_moderators(served: Served) -> None:
     assert taken.json() == {"clientToken": "comment:1", "requestedLanguages": ["en"], "detectedLanguages": []}
 
 
+def test_an_answer_can_be_given_feedback_on_by_its_receipt(served: Served) -> None:
+    answer = post(served, json.dumps(asked(POLITE, "TOXICITY")))
+    said = {"receipt": answer.headers["x-weir-receipt"], "harmful": False, "reviewer": "ann"}
+    taken = httpx.post(f"{served.url}/v1/feedback", json=said, headers={"Authorization": f"Bearer {KEY}"})
+    assert taken.status_code == 200, taken.text
+
+
 def test_a_key_tested_without_a_body(served: Served) -> None:
     reply = httpx.post(f"{served.url}/v1alpha1/comments:analyze", params={"key": KEY})
     assert reply.json()["error"]["details"][0]["errorType"] == "COMMENT_EMPTY"

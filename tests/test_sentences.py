@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.advert import SIGNS, advert_signs
 from service.sentences import from_html, sentences, utf16_offsets
 
 
@@ -65,3 +66,12 @@ def test_html(html: str, read: str) -> None:
     place = read.rindex(read.strip()[-1])
     start, end = view.original_span(place, place + 1)
     assert read[place] in html[start:end] or html[start] == "&"
+
+
+@pytest.mark.parametrize("unit", [".", "!", '."', "\n ", "a.", "? ", "<a", "<!--", "&a", "a-"])
+def test_a_text_of_one_thing_repeated_is_looked_at_once(unit: str) -> None:
+    """A comment holds 20 KB; with ten times that, a quadratic reader would not be back today."""
+    text = unit * 100_000
+    assert len(sentences(text, 100)) <= 100
+    assert from_html(text).length == len(text)
+    assert set(advert_signs(text)) == set(SIGNS)

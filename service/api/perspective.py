@@ -23,6 +23,7 @@ from service.api.multipart import Part, read_parts, write_parts
 from service.api.perspective_desk import Desk
 from service.errors import BadInput, WeirError
 from service.log import describe
+from service.types import Verdict
 
 if TYPE_CHECKING:
     from service.wiring import Runtime
@@ -50,13 +51,13 @@ def _body(description: str) -> dict[str, Any]:
     openapi_extra=_body("AnalyzeCommentRequest of the discovery document"),
 )
 async def analyze(request: Request) -> Response:
-    """Scores of the requested attributes."""
+    """Scores of the requested attributes; what feedback needs stands in headers, where no client stumbles over it."""
     desk = _desk(request)
     body = await request.body()
     work = desk.analyze(body, request.state.caller, request.headers.get(POLICY_HEADER))
     answer, verdict = await while_connected(request, work)
     request.state.action = verdict.action.wire
-    return json_response(answer)
+    return json_response(answer, headers=_review_headers(verdict))
 
 
 @router.post(
@@ -122,6 +123,12 @@ async def _call(desk: Desk, part: Part, caller: Caller) -> dict[str, Any]:
     if not part.method:
         raise BadInput("This part holds no HTTP request.")
     raise NotFound("There is nothing at this path.")
+
+
+def _review_headers(verdict: Verdict) -> dict[str, str]:
+    """The verdict's receipt, and whether it was drawn for review."""
+    headers = {"x-weir-receipt": verdict.receipt} if verdict.receipt else {}
+    return headers | ({"x-weir-audit": "true"} if verdict.audit else {})
 
 
 def _desk(request: Request) -> Desk:

@@ -86,12 +86,13 @@ class Desk:
         if truths:
             policy = self._policy(caller, header_policy, comment.community)
             content = Content(comment.view.text, comment.context, policy=policy, explain=False)
+            # Of a key, not of a session: whoever has a key can open as many sessions as they like.
+            reviewer = "/".join(part for part in (caller.name, "perspective") if part)
             async with self.gate:
                 await self.runtime.feedback.suggest(
-                    # The key's name, not the session's: whoever has a key can open as many sessions as they like.
                     content,
                     truths,
-                    reviewer=caller.name or "perspective",
+                    reviewer=reviewer,
                     tie=comment.client_token or "",
                 )
         answer = {"requestedLanguages": list(comment.languages), "detectedLanguages": []}

@@ -85,7 +85,7 @@ async def test_who_said_it_is_the_keys_owner_whatever_the_session() -> None:
     async with client_of(runtime) as client:
         for session in ("one", "two"):
             await client.post(SUGGEST, params={"key": "secret"}, json=said({"TOXICITY": 1}, sessionId=session))
-    assert [suggested.reviewer for suggested in runtime.feedback.suggested] == ["paper", "paper"]
+    assert [suggested.reviewer for suggested in runtime.feedback.suggested] == ["paper/perspective"] * 2
 
 
 @pytest.mark.parametrize(
