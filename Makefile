@@ -5,7 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint train eval bench clean
+.PHONY: serve test lint train eval bench bench-adapt bench-perspective clean
 
 $(VENV)/.serve: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -46,6 +46,12 @@ eval: $(VENV)/.models
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m loadtest.bench
+
+bench-adapt: $(VENV)/.dev
+	$(BIN)/python -m loadtest.adapt
+
+bench-perspective: $(VENV)/.dev
+	$(BIN)/python -m loadtest.perspective
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -17,9 +17,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service import __version__
-from service.api import native, openai, ops
+from service.api import feedback, native, openai, ops, perspective, policies
+from service.api.cors import Cors
 from service.api.edge import OPEN_PATHS, Edge
 from service.api.errors import MethodNotAllowed, NotFound, error_response
+from service.attributes import load_attributes
 from service.config import Settings, load_settings
 from service.errors import BadInput, WeirError
 
@@ -52,12 +54,15 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
         telemetry={"tracing": False, "metrics": False},  # its spans would hold addresses and query strings
     )
     app.state.runtime = runtime
-    for dialect in (native, openai, ops):
+    app.state.attributes = load_attributes()
+    for dialect in (native, openai, perspective, feedback, policies, ops):
         app.include_router(dialect.router)
     app.router.routes.append(Route("/", ops.Page("index.html").serve, methods=["GET"]))
     app.router.routes.append(Route("/docs", ops.Page("docs.html").serve, methods=["GET"]))
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_middleware(Edge, settings=settings, routes=OPEN_PATHS | frozenset(app.openapi()["paths"]))
+    if settings.cors_origins:
+        app.add_middleware(Cors, origins=settings.cors_origins)
     return app
 
 

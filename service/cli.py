@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         "moderate",
         help="judge the lines of a file",
         description="Judge lines of text, or of JSON ({'text': ...} or a native request); one JSON line out for each. "
+        "Policies are those of files; what a running service has learnt is its own. "
         "Exit code: 0 clean, 1 flagged, 2 error.",
     )
     moderate.add_argument("file", nargs="?", default="-", metavar="FILE", help="'-', the default, is standard input")
@@ -90,7 +91,7 @@ async def _moderate_file(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     configure_logging("error", settings.log_format)
     source, size = open_source(arguments.file)
-    async with open_runtime(settings) as runtime:
+    async with open_runtime(settings, stateful=False) as runtime:
         rows = Rows(arguments.policy, arguments.role)
         return await moderate_lines(runtime, source, sys.stdout, rows, Progress(sys.stderr, size))
 

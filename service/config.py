@@ -116,12 +116,24 @@ class Settings(BaseModel):
     admin_keys: tuple[ApiKey, ...] = ()
     secret: SecretStr | None = None
 
+    # Perspective's dialect.
+    public_url: Url | None = None  # this server's address as clients see it; else from Host and X-Forwarded-Proto
+    cors_origins: tuple[str, ...] = ()  # web pages that may call it from a browser; `*` for all
+    perspective_languages: Literal["measured", "any"] = "measured"
+
     # State.
     data_dir: Path = Path(".weir")
     cache: Literal["off", "memory", "redis"] = "memory"
     cache_url: SecretStr | None = None
     cache_scope: Literal["shared", "key"] | None = None
     store_url: SecretStr | None = None
+
+    # Feedback.
+    receipt_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
+    audit_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    shadow_model_dir: Path | None = None  # a draft model that judges beside the live one, and decides nothing
+    shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.1  # of the contents
+    adapt_every_s: Annotated[float, Field(ge=0, le=30 * 86_400)] = 0.0  # 0: only when asked to
 
     # Others that it talks to.
     upstream_openai: Url | None = Field(default=None, repr=False)  # an address may carry a password
@@ -143,7 +155,7 @@ class Settings(BaseModel):
             raise ValueError("two keys have the same name")
         return keys
 
-    @field_validator("image_hosts", mode="before")
+    @field_validator("image_hosts", "cors_origins", mode="before")
     @classmethod
     def _parse_hosts(cls, value: object) -> object:
         """Take the comma-separated form of the environment."""
@@ -164,6 +176,12 @@ class Settings(BaseModel):
             raise ValueError("WEIR_CACHE_URL is set, but WEIR_CACHE is not redis")
         if self.replicas > 1 and not _is_redis(self.store_url):
             raise ValueError("WEIR_REPLICAS over 1 needs WEIR_STORE_URL, a redis:// address that every replica reaches")
+        if self.store_url is not None and not _is_redis(self.store_url):
+            raise ValueError(
+                "WEIR_STORE_URL must be a redis:// address; without it the store is a file in WEIR_DATA_DIR"
+            )
+        if self.replicas > 1 and self.secret is None:
+            raise ValueError("WEIR_REPLICAS over 1 needs WEIR_SECRET: replicas take each other's receipts")
         if self.judge_url is None and (self.judge_model is not None or self.judge_key is not None):
             raise ValueError("WEIR_JUDGE_MODEL and WEIR_JUDGE_KEY need WEIR_JUDGE_URL")
         if {key.sha256 for key in self.api_keys} & {key.sha256 for key in self.admin_keys}:
@@ -195,10 +213,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def not_in_use(settings: Settings) -> tuple[str, ...]:
     """Names of settings that were set and do nothing in this version, because their feature is not built yet."""
-    harmless: dict[str, object] = {"workers": 1, "replicas": 1, "screen": "off", "cache": "off"}
+    harmless: dict[str, object] = {"workers": 1, "screen": "off", "cache": "off"}
     waiting = (
-        *("workers", "replicas", "screen", "cache", "cache_url", "cache_scope", "store_url", "data_dir", "secret"),
-        *("admin_keys", "upstream_openai", "upstream_anthropic", "upstreams"),
+        *("workers", "screen", "cache", "cache_url", "cache_scope"),
+        *("upstream_openai", "upstream_anthropic", "upstreams"),
         *("judge_url", "judge_model", "judge_key", "image_hosts"),
     )
     return tuple(

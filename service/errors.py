@@ -12,16 +12,26 @@ Owns the one table of what can go wrong. Refuses to know HTTP frameworks and dia
     │   ├── TextTooLong                413  text_too_long
     │   ├── BodyTooLarge               413  body_too_large
     │   ├── TooManyItems               413  too_many_items
-    │   └── Unsupported                400  unsupported_input
+    │   ├── Unsupported                400  unsupported_input
+    │   ├── ReceiptInvalid             400  receipt_invalid
+    │   ├── ReceiptExpired             400  receipt_expired
+    │   ├── ReceiptMismatch            400  receipt_mismatch
+    │   └── UnknownVersion             404  unknown_version
     ├── Unauthorized                   401  invalid_api_key
     ├── Forbidden                      403  policy_forbidden
+    │   ├── AdminRequired              403  admin_required
+    │   └── AdminDisabled              403  admin_disabled
+    ├── VersionConflict                412  version_conflict
+    ├── PreconditionRequired           428  precondition_required
     ├── Overloaded                     429  overloaded
     ├── DeadlineExceeded               503  deadline_exceeded
     ├── ScorerFailed                   503  scorer_failed
+    ├── StoreUnavailable               503  store_unavailable
     ├── Draining                       503  draining
     └── StartRefused                   (stops the start)
         ├── ArtifactInvalid
-        └── PolicyInvalid
+        ├── PolicyInvalid
+        └── StoreRefused
 """
 
 from __future__ import annotations
@@ -100,6 +110,31 @@ class Unsupported(BadInput):
     code = "unsupported_input"
 
 
+class ReceiptInvalid(BadInput):
+    """A receipt that this service did not sign, or that was altered."""
+
+    code = "receipt_invalid"
+
+
+class ReceiptExpired(BadInput):
+    """A receipt that is genuine and too old."""
+
+    code = "receipt_expired"
+
+
+class ReceiptMismatch(BadInput):
+    """A receipt that belongs to another content than the one beside it."""
+
+    code = "receipt_mismatch"
+
+
+class UnknownVersion(BadInput):
+    """No version of a policy's thresholds has that number."""
+
+    status = 404
+    code = "unknown_version"
+
+
 class Unauthorized(WeirError):
     """The key is missing or wrong."""
 
@@ -112,6 +147,32 @@ class Forbidden(WeirError):
 
     status = 403
     code = "policy_forbidden"
+
+
+class AdminRequired(Forbidden):
+    """The key is good, but not an admin key."""
+
+    code = "admin_required"
+
+
+class AdminDisabled(Forbidden):
+    """Nobody may do this here: no admin key is configured."""
+
+    code = "admin_disabled"
+
+
+class VersionConflict(WeirError):
+    """Somebody else has changed the thresholds since they were read."""
+
+    status = 412
+    code = "version_conflict"
+
+
+class PreconditionRequired(WeirError):
+    """A write that does not say which version it replaces."""
+
+    status = 428
+    code = "precondition_required"
 
 
 class Overloaded(WeirError):
@@ -138,6 +199,14 @@ class ScorerFailed(WeirError):
     retry_after_s = 5
 
 
+class StoreUnavailable(WeirError):
+    """The store of feedback and thresholds is away; verdicts go on without it."""
+
+    status = 503
+    code = "store_unavailable"
+    retry_after_s = 2
+
+
 class Draining(WeirError):
     """The process is about to stop."""
 
@@ -156,3 +225,7 @@ class ArtifactInvalid(StartRefused):
 
 class PolicyInvalid(StartRefused):
     """A policy file is wrong."""
+
+
+class StoreRefused(StartRefused):
+    """The store cannot be opened, or could lose what it acknowledges."""

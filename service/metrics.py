@@ -1,7 +1,7 @@
 """Every Prometheus series of the service, in a registry of its own.
 
 Owns the names, labels and buckets. Refuses to know content: each label takes its values from a closed set (route
-templates, statuses, categories, stages, codes), never a path, a key or a text.
+templates, statuses, categories, stages, codes, configured policies), never a path, a key or a text.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from service import __version__
+from service.taxonomy import Action
 from service.types import Verdict
 
 # One text takes milliseconds, a long batch seconds: buckets in seconds, dense where texts are.
@@ -44,6 +45,44 @@ class Metrics:
         self._model = Gauge("weir_model_info", "Model that is loaded.", ["model"], registry=registry)
         self._build.labels(__version__).set(1)
 
+        self._add_feedback(registry)
+
+    def _add_feedback(self, registry: CollectorRegistry) -> None:
+        """The series of feedback and thresholds."""
+        self.audits = Counter("weir_audits", "Verdicts that ask for review, drawn at random.", registry=registry)
+        self.feedback = Counter("weir_feedback", "Feedback, by what became of it.", ["status"], registry=registry)
+        self.beside = Counter(
+            "weir_draft_verdicts",
+            "Verdicts beside those of draft thresholds or of a draft model.",
+            ["by", "policy", "live", "draft"],
+            registry=registry,
+        )
+        self.would_block = Counter(
+            "weir_would_block", "Verdicts that only a draft would have blocked.", ["by", "policy"], registry=registry
+        )
+        self.shadow_passed_over = Counter(
+            "weir_shadow_passed_over", "Contents that a draft model had no time for, or failed on.", registry=registry
+        )
+        self.store_up = Gauge("weir_store_up", "1 while the store answers.", registry=registry)
+        self.thresholds_number = Gauge(
+            "weir_thresholds_number",
+            "Number of the thresholds in force, 0 for a policy's own.",
+            ["policy"],
+            registry=registry,
+        )
+        self.adaptations = Counter(
+            "weir_adaptations", "Scheduled adaptations, by outcome.", ["policy", "outcome"], registry=registry
+        )
+        self.score_drift = Gauge(
+            "weir_score_drift",
+            "Stability index of today's scores against the days before.",
+            ["policy", "category"],
+            registry=registry,
+        )
+        self.flag_rate = Gauge(
+            "weir_flag_rate", "Share of verdicts that are flagged or stricter.", ["policy", "days"], registry=registry
+        )
+
     def name_model(self, model: str) -> None:
         """State which model is loaded, in place of the one before."""
         self._model.clear()
@@ -63,6 +102,12 @@ class Metrics:
         for entry in verdict.degraded:
             # `language:fr` counts as one stage, not as one series per language.
             self.degraded.labels(entry.partition(":")[0]).inc()
+
+    def count_beside(self, by: str, policy: str, live: Action, draft: Action) -> None:
+        """Count a verdict and what a draft would have done. `by` is draft or model, `policy` one that is configured."""
+        self.beside.labels(by, policy, live.wire, draft.wire).inc()
+        if draft is Action.BLOCK and live is not Action.BLOCK:
+            self.would_block.labels(by, policy).inc()
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes."""

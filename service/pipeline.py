@@ -14,7 +14,7 @@ from typing import Protocol
 
 from service.errors import Overloaded
 from service.metrics import Metrics
-from service.policy import Policy, PolicyBook, decide
+from service.policy import LivePolicies, Policy, decide
 from service.taxonomy import Action
 from service.types import Content, Finding, Judgement, Span, Stage, Verdict
 
@@ -77,7 +77,7 @@ class Pipeline:
     """Runs the steps over a content and makes the verdict."""
 
     def __init__(
-        self, steps: Sequence[Step], policies: PolicyBook, language_of: LanguageOf, model: str, metrics: Metrics
+        self, steps: Sequence[Step], policies: LivePolicies, language_of: LanguageOf, model: str, metrics: Metrics
     ) -> None:
         self._groups: list[list[Step]] = []
         for step in steps:
@@ -91,11 +91,17 @@ class Pipeline:
         self._metrics = metrics
 
     async def moderate(self, content: Content) -> Verdict:
-        """Judge one content.
+        """Judge one content, and count the verdict.
 
         Raises UnknownPolicy, and Overloaded when there is no room for it; any other failure of a stage is named in
         `degraded` and can only raise the action.
         """
+        verdict = await self.judge(content)
+        self._metrics.count_verdict(verdict)
+        return verdict
+
+    async def judge(self, content: Content) -> Verdict:
+        """The same without counting: for a part of a content that is counted as a whole."""
         begun = time.perf_counter()
         policy = self.policies.get(content.policy)
         findings: list[Finding] = []
@@ -117,11 +123,7 @@ class Pipeline:
                 timings[outcome.step.stage.name] = outcome.seconds * 1e3
                 self._metrics.stage_seconds.labels(outcome.step.stage.name).observe(outcome.seconds)
         language = await naming if naming is not None else self._language_of(content.text)
-        verdict = self._verdict(
-            content, policy, findings, language=language, failed=failed, timings=timings, begun=begun
-        )
-        self._metrics.count_verdict(verdict)
-        return verdict
+        return self._verdict(content, policy, findings, language=language, failed=failed, timings=timings, begun=begun)
 
     @staticmethod
     async def _attempt(step: Step, content: Content, so_far: tuple[Finding, ...]) -> Outcome:

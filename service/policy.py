@@ -6,8 +6,10 @@ Refuses to know how a score came about.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from service.errors import PolicyInvalid, UnknownPolicy
 from service.taxonomy import CATEGORIES, Action
@@ -51,10 +53,19 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """Lines that are tried beside a policy's own and decide nothing. `token` names this very draft."""
+
+    policy: Policy
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyBook:
-    """All policies by name: one reference, swapped whole."""
+    """All policies by name, and the drafts beside some: one reference, swapped whole."""
 
     policies: Mapping[str, Policy]
+    drafts: Mapping[str, Draft] = field(default_factory=dict)
 
     def get(self, name: str) -> Policy:
         """The policy of that name, or UnknownPolicy."""
@@ -62,6 +73,39 @@ class PolicyBook:
             return self.policies[name]
         except KeyError:
             raise UnknownPolicy("There is no policy of that name.", param="policy") from None
+
+
+class LivePolicies:
+    """The book in force: whoever asks holds this, and what changes is one reference."""
+
+    def __init__(self, book: PolicyBook) -> None:
+        self.current = book
+
+    def get(self, name: str) -> Policy:
+        """The policy of that name as it stands now, or UnknownPolicy."""
+        return self.current.get(name)
+
+    def draft(self, name: str) -> Draft | None:
+        """The draft beside a policy, if there is one."""
+        return self.current.drafts.get(name)
+
+
+def name_version(policy: Policy, artifact_digest: str) -> str:
+    """A policy's version: its name, and a hash of every number that a verdict depends on and of the artefact."""
+    numbers = {c: [t.flag, t.review, t.block, t.max_lowering, int(t.most)] for c, t in policy.thresholds.items()}
+    content = [policy.preset, int(policy.on_degraded), int(policy.on_language), numbers, artifact_digest]
+    return f"{policy.name}-{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+def with_lines(policy: Policy, lines: Mapping[str, tuple[float, float, float]], artifact_digest: str) -> Policy:
+    """The policy with other flag, review and block lines; every other number is its own."""
+    thresholds = {
+        category: replace(own, flag=lines[category][0], review=lines[category][1], block=lines[category][2])
+        for category, own in policy.thresholds.items()
+    }
+    check_thresholds(policy.name, thresholds)
+    moved = replace(policy, thresholds=thresholds)
+    return replace(moved, version=name_version(moved, artifact_digest))
 
 
 def check_thresholds(policy: str, thresholds: Mapping[str, Thresholds]) -> None:

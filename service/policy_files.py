@@ -6,20 +6,21 @@ with one sentence.
 
 from __future__ import annotations
 
-import hashlib
-import json
+import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from service.errors import PolicyInvalid
-from service.policy import PRESETS, Policy, PolicyBook, Thresholds, check_thresholds
+from service.policy import PRESETS, Policy, PolicyBook, Thresholds, check_thresholds, name_version
 from service.taxonomy import CATEGORIES, Action
 
-_POLICY_KEYS = {"preset", "on_degraded", "on_language", "categories"}
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_POLICY_KEYS = {"preset", "on_degraded", "on_language", "categories", "adapt"}  # the last is read by `goal_files`
 _FILE_KEYS = {"defaults", "policies"}
-_DEFAULTS_KEYS = {"categories", "max_lowering"}
+_DEFAULTS_KEYS = {"categories", "max_lowering", "adapt"}
 _CATEGORY_KEYS = {"flag", "review", "block", "max_lowering", "most"}
 DEFAULT_MAX_LOWERING = 0.0
 
@@ -40,6 +41,14 @@ Presets = Mapping[str, Mapping[str, PresetLines]]
 
 def load_policies(path: Path, folder: Path | None, presets: Presets, digest: str, preset: str) -> PolicyBook:
     """The policies of `path` and those of an operator's folder; `preset` is taken where a policy names none."""
+    entries, defaults = read_tables(path, folder)
+    return PolicyBook(
+        {name: _policy(name, {"preset": preset, **entry}, defaults, presets, digest) for name, entry in entries.items()}
+    )
+
+
+def read_tables(path: Path, folder: Path | None) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The tables of all policies by name, and the one of their defaults; keys and names are checked."""
     document = _read(path)
     _refuse_unknown(path.name, document, _FILE_KEYS)
     defaults = _table(f"{path.name}, defaults", document.get("defaults", {}))
@@ -51,12 +60,10 @@ def load_policies(path: Path, folder: Path | None, presets: Presets, digest: str
         entries |= {file.stem: _read(file) for file in sorted(folder.glob("*.toml"))}
     if "default" not in entries:
         raise PolicyInvalid("there is no policy called default")
-    return PolicyBook(
-        {
-            name: _policy(name, {"preset": preset, **_table(f"policy {name}", entry)}, defaults, presets, digest)
-            for name, entry in entries.items()
-        }
-    )
+    for name in entries:
+        if not _NAME.fullmatch(name):
+            raise PolicyInvalid("a policy's name must be 1 to 64 letters, digits, '_', '.' or '-'")
+    return {name: _table(f"policy {name}", entry) for name, entry in entries.items()}, defaults
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -95,10 +102,8 @@ def _policy(name: str, entry: dict[str, Any], defaults: dict[str, Any], presets:
     check_thresholds(name, thresholds)
     on_degraded = _action(name, entry.get("on_degraded", "review"))
     on_language = _action(name, entry.get("on_language", "allow"))
-    numbers = {c: [t.flag, t.review, t.block, t.max_lowering, int(t.most)] for c, t in thresholds.items()}
-    content = json.dumps([preset, int(on_degraded), int(on_language), numbers, digest], sort_keys=True)
-    version = f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
-    return Policy(name, version, preset, thresholds, on_degraded, on_language)
+    policy = Policy(name, "", preset, thresholds, on_degraded, on_language)
+    return replace(policy, version=name_version(policy, digest))
 
 
 def _thresholds(policy: str, category: str, lines: PresetLines, entry: dict[str, Any]) -> Thresholds:

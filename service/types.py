@@ -89,7 +89,10 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to one Content. `timings_ms` maps a stage (and `total`) to milliseconds."""
+    """The answer to one Content. `timings_ms` maps a stage (and `total`) to milliseconds.
+
+    `receipt` is what feedback on this verdict is given with; `audit` asks for a review, whatever the verdict was.
+    """
 
     action: Action
     judgements: tuple[Judgement, ...]  # one per category, in taxonomy order
@@ -101,6 +104,13 @@ class Verdict:
     degraded: tuple[str, ...] = ()
     suggested_revision: str | None = field(default=None, repr=False)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    receipt: str = field(default="", repr=False)
+    audit: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether every stage had its say; a language that was not measured is no missing stage."""
+        return not self.degraded or all(entry.startswith("language:") for entry in self.degraded)
 
     @property
     def flagged(self) -> bool:

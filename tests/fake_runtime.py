@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service.config import Settings
@@ -13,12 +14,34 @@ from service.taxonomy import CATEGORIES
 from service.types import Content, Finding, Span, Verdict
 
 KEYWORDS = {"insult": "harassment", "threat": "harassment/threatening", "bomb": "illicit/violent", "rude": "toxicity"}
+LANGUAGES = {"bonjour": "fr", "สวัสดี": "th", "привет": "und"}
 FAILURES = {"overload": Overloaded, "too slow": DeadlineExceeded, "broken": ScorerFailed, "surprise": ValueError}
 
 
 def _policy(name: str) -> Policy:
     lines = Thresholds(0.4, 0.6, 0.8)
     return Policy(name, f"{name}-1", "balanced", dict.fromkeys(CATEGORIES, lines))
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """One suggestion as it reached the feedback."""
+
+    content: Content
+    categories: Mapping[str, bool]
+    reviewer: str
+    tie: str
+
+
+@dataclass
+class FakeDesk:
+    """Remembers what was suggested."""
+
+    suggested: list[Suggested] = field(default_factory=list)
+
+    async def suggest(self, content: Content, categories: Mapping[str, bool], *, reviewer: str, tie: str = "") -> None:
+        """Take a suggestion."""
+        self.suggested.append(Suggested(content, categories, reviewer, tie))
 
 
 @dataclass
@@ -28,15 +51,23 @@ class FakeRuntime:
     settings: Settings = field(default_factory=Settings)
     metrics: Metrics = field(default_factory=Metrics)
     model: str = "fake@00000000"
+    languages: tuple[str, ...] = ("en",)
     ready: bool = True
     draining: bool = False
     policies: PolicyBook = field(default_factory=lambda: PolicyBook({n: _policy(n) for n in ("default", "kids")}))
+    feedback: FakeDesk = field(default_factory=FakeDesk)
     seen: list[Content] = field(default_factory=list)
     running: int = 0
     most_running: int = 0
     cancelled: int = 0
 
     async def moderate(self, content: Content) -> Verdict:
+        """Judge one text, and count it."""
+        verdict = await self.judge(content)
+        self.metrics.count_verdict(verdict)
+        return verdict
+
+    async def judge(self, content: Content) -> Verdict:
         """Judge one text."""
         self.seen.append(content)
         self.running += 1
@@ -61,19 +92,20 @@ class FakeRuntime:
             if start >= 0:
                 span = Span(start, start + len(word)) if content.explain else None
                 findings.append(Finding(category, 0.9, "keyword", f"fake:{category}", span))
+        language = next((code for word, code in LANGUAGES.items() if word in content.text), "en")
         degraded = ("context",) if "half" in content.text else ()
-        action, judgements = decide(findings, policy, degraded=bool(degraded), unmeasured_language=False)
-        verdict = Verdict(
+        action, judgements = decide(findings, policy, degraded=bool(degraded), unmeasured_language=language != "en")
+        degraded += () if language == "en" else (f"language:{language}",)
+        return Verdict(
             action,
             judgements,
             tuple(findings),
             policy.name,
             policy.version,
             self.model,
-            "en",
+            language,
             degraded,
             "revised: \ud800" if "revise" in content.text else None,
             {"keyword": 0.12345, "total": 0.2},
+            receipt="receipt",
         )
-        self.metrics.count_verdict(verdict)
-        return verdict

@@ -16,7 +16,7 @@ from tests.fake_runtime import FakeRuntime
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings) -> AsyncIterator[FakeRuntime]:
+async def open_runtime(settings: Settings, *, stateful: bool = True) -> AsyncIterator[FakeRuntime]:
     """A runtime that says when it was closed."""
     try:
         yield FakeRuntime(settings)

@@ -41,8 +41,9 @@ def serving(**settings: str) -> Iterator[Served]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "WEIR_PORT": str(port), "WEIR_DRAIN_S": "1", **settings}
-    with tempfile.TemporaryFile("w+") as stream:
+    with tempfile.TemporaryFile("w+") as stream, tempfile.TemporaryDirectory() as data:
+        own = {"WEIR_PORT": str(port), "WEIR_DRAIN_S": "1", "WEIR_DATA_DIR": data}
+        environment = {**os.environ, **own, **settings}
         command = [sys.executable, "-m", "service.cli", "serve"]
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=stream, text=True)
         served = Served(f"http://127.0.0.1:{port}", process, stream)

@@ -14,7 +14,10 @@ from tests.running import Running
 
 CANARY = "canary-7f3a91"
 
-PATHS = ("/v1/moderate", "/v1/moderate/batch", "/v1/moderations", "/v1/policy", "/livez", "/metrics", "/", f"/{CANARY}")
+PATHS = (
+    *("/v1/moderate", "/v1/moderate/batch", "/v1/moderations", "/v1/policy", "/livez", "/metrics", "/", f"/{CANARY}"),
+    *("/v1alpha1/comments:analyze", "/v1alpha1/comments:suggestscore", "/batch", "/$discovery/rest"),
+)
 
 
 def bodies() -> Iterator[bytes]:
@@ -28,6 +31,9 @@ def bodies() -> Iterator[bytes]:
         {"input": "x", "context": [{"role": word, "content": word, word: word}]}, {"input": "x", "context": word},
         {"input": "x", "policy": word}, {"input": "x", "model": word}, {"input": "x", "explain": word},
         {"input": "x", word: word}, {word: word}, word, [word],
+        {"comment": {"text": word}, "requestedAttributes": {"TOXICITY": {}}, "communityId": word, "sessionId": word},
+        {"comment": {"text": f"{word} surprise"}, "requestedAttributes": {"TOXICITY": {}}, word: word},
+        {"comment": {"text": word, "type": word}}, {"comment": {"text": word}, "attributeScores": word},
     ]  # fmt: skip
     yield from (json.dumps(item).encode() for item in items)
     yield json.dumps({"items": items}).encode()

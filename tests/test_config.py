@@ -55,8 +55,8 @@ def test_every_published_name_is_taken() -> None:
 
 def test_what_does_nothing_yet_is_named() -> None:
     named = not_in_use(load_settings(ALL_FROM_DAY_ONE))
-    assert {"WEIR_WORKERS", "WEIR_JUDGE_URL", "WEIR_CACHE", "WEIR_UPSTREAM_OPENAI", "WEIR_ADMIN_KEYS"} <= set(named)
-    assert not {"WEIR_HOST", "WEIR_API_KEYS", "WEIR_PRESET"} & set(named)
+    assert {"WEIR_WORKERS", "WEIR_JUDGE_URL", "WEIR_CACHE", "WEIR_UPSTREAM_OPENAI"} <= set(named)
+    assert not {"WEIR_HOST", "WEIR_API_KEYS", "WEIR_PRESET", "WEIR_ADMIN_KEYS", "WEIR_SECRET"} & set(named)
     assert not_in_use(load_settings({"WEIR_WORKERS": "1", "WEIR_CACHE": "off", "WEIR_SCREEN": "off"})) == ()
 
 
@@ -74,6 +74,8 @@ def test_what_does_nothing_yet_is_named() -> None:
         ({"WEIR_CACHE_URL": "redis://hidden"}, ("WEIR_CACHE_URL", "WEIR_CACHE is not redis")),
         ({"WEIR_REPLICAS": "2"}, ("WEIR_REPLICAS", "WEIR_STORE_URL")),
         ({"WEIR_REPLICAS": "2", "WEIR_STORE_URL": "sqlite:///hidden"}, ("WEIR_STORE_URL",)),
+        ({"WEIR_STORE_URL": "postgres://hidden"}, ("WEIR_STORE_URL",)),
+        ({"WEIR_REPLICAS": "2", "WEIR_STORE_URL": "redis://hidden"}, ("WEIR_REPLICAS", "WEIR_SECRET")),
         ({"WEIR_JUDGE_KEY": "hidden"}, ("WEIR_JUDGE_URL",)),
         ({"WEIR_UPSTREAM_OPENAI": "hidden"}, ("WEIR_UPSTREAM_OPENAI", "http")),
         ({"WEIR_API_KEYS": "hidden"}, ("WEIR_API_KEYS", "name:sha256")),
@@ -131,3 +133,12 @@ def test_settings_are_frozen_and_read_no_environment(monkeypatch: pytest.MonkeyP
     assert settings.port == 8000
     with pytest.raises(ValueError, match="frozen"):
         settings.port = 1
+
+
+def test_perspectives_settings() -> None:
+    origins = load_settings({"WEIR_CORS_ORIGINS": "https://a.example, https://b.example"}).cors_origins
+    assert origins == ("https://a.example", "https://b.example")
+    assert load_settings({"WEIR_PUBLIC_URL": "https://weir.example/"}).public_url == "https://weir.example/"
+    for name, value in (("WEIR_PUBLIC_URL", "weir.example"), ("WEIR_PERSPECTIVE_LANGUAGES", "all")):
+        with pytest.raises(StartRefused, match=name):
+            load_settings({name: value})

@@ -11,7 +11,7 @@ import pytest
 from service.errors import DeadlineExceeded, Overloaded, ScorerFailed, UnknownPolicy
 from service.metrics import Metrics
 from service.pipeline import REVISION_LIMIT, Gate, Pipeline, Step, always, has_context, revise
-from service.policy import Policy, PolicyBook, Thresholds
+from service.policy import LivePolicies, Policy, PolicyBook, Thresholds
 from service.taxonomy import CATEGORIES, Action
 from service.types import Content, Finding, Judgement, Span, Turn
 
@@ -58,7 +58,8 @@ def pipeline(
 ) -> Pipeline:
     lines = dict.fromkeys(CATEGORIES, Thresholds(0.3, 0.6, 0.9, max_lowering=0.3))
     policy = Policy("default", "default-1", "balanced", lines, on_degraded, on_language)
-    return Pipeline(steps, PolicyBook({"default": policy}), lambda text: language, "fake@0", metrics or Metrics())
+    policies = LivePolicies(PolicyBook({"default": policy}))
+    return Pipeline(steps, policies, lambda text: language, "fake@0", metrics or Metrics())
 
 
 async def test_stages_run_in_order_and_see_what_was_found_before() -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.backends.artifact import load_artifact
 from service.config import Settings
 from service.errors import Overloaded, StartRefused, UnknownPolicy
-from service.metrics import Metrics
 from service.taxonomy import CATEGORIES, Action
 from service.types import Content, Turn
-from service.wiring import Runtime, load_steps, open_runtime
+from service.wiring import load_steps, open_runtime
 from tests.tiny_artifact import edit_manifest, make_graph, write_artifact
 
 
@@ -24,7 +26,8 @@ def workers() -> list[str]:
 
 
 def settings(folder: Path, **more: object) -> Settings:
-    return Settings(model_dir=folder, threads=2, **more)  # type: ignore[arg-type]
+    data_dir = Path(tempfile.mkdtemp(dir=folder.parent))  # a store of the test's own
+    return Settings(model_dir=folder, threads=2, **{"data_dir": data_dir, **more})  # type: ignore[arg-type]
 
 
 async def refusal(made: Settings) -> str:
@@ -67,7 +70,7 @@ async def test_ready_is_proved_by_work_and_ends_with_it(tiny_folder: Path) -> No
         runtime.draining = True
         assert not runtime.ready
         runtime.draining = False
-        cold = Runtime(runtime.settings, runtime.policies, Metrics(), runtime.model, runtime.pipeline, runtime.scorer)
+        cold = dataclasses.replace(runtime, warm=False)
         assert not cold.ready
     assert not runtime.ready and workers() == []
     verdict = await runtime.moderate(Content("tea"))  # whoever comes too late is not told that all is fine
@@ -138,3 +141,62 @@ def test_no_step_has_more_time_than_the_request(tmp_path: Path) -> None:
     path.write_text("[[steps]]\nstage = 'keyword'\nbudget_s = 60\nfail_open = true\n", encoding="utf-8")
     (made,) = load_steps(path, {"keyword": lambda options: None}, 2.5)  # type: ignore[dict-item,return-value]
     assert made.budget_s == 2.5 and made.fail_open
+
+
+async def test_learnt_lines_outlive_a_start_but_not_another_preset_or_artefact(
+    tiny_folder: Path, own_folder: Path, tmp_path: Path
+) -> None:
+    made = settings(tiny_folder, data_dir=tmp_path / "data")
+    async with open_runtime(made) as runtime:
+        assert (await runtime.moderate(Content("you glorp"))).action == Action.BLOCK
+        lines = dict.fromkeys(CATEGORIES, (0.9995, 0.9997, 0.9999))
+        await runtime.versions.set_lines("default", lines, author="test", reason="put")
+        learnt = await runtime.moderate(Content("you glorp"))
+        assert learnt.action < Action.BLOCK and learnt.receipt
+    edit_manifest(own_folder, lambda manifest: manifest.update(name="newer"))
+    for other in ({"preset": "strict"}, {"model_dir": own_folder}):
+        async with open_runtime(made.model_copy(update=other)) as runtime:
+            assert runtime.versions.standing("default").number == 0
+            assert (await runtime.moderate(Content("you glorp"))).action == Action.BLOCK
+    async with open_runtime(made) as runtime:
+        again = await runtime.moderate(Content("you glorp"))
+        assert (again.action, again.policy_version) == (learnt.action, learnt.policy_version)
+        assert again.receipt != learnt.receipt
+
+
+async def test_without_state_nothing_is_kept(tiny_folder: Path, tmp_path: Path) -> None:
+    made = settings(tiny_folder, data_dir=tmp_path / "data")
+    async with open_runtime(made, stateful=False) as runtime:
+        verdict = await runtime.moderate(Content("you glorp"))
+        assert verdict.action == Action.BLOCK and not verdict.receipt and not verdict.audit
+    assert not (tmp_path / "data").exists()
+
+
+async def test_a_store_or_a_secret_that_cannot_be_kept_refuses_the_start(tiny_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "WEIR_DATA_DIR" in await refusal(settings(tiny_folder, data_dir=tmp_path / "file"))
+    assert "WEIR_DATA_DIR" in await refusal(settings(tiny_folder, data_dir=tmp_path / "file", secret="given"))
+    assert "no Redis" in await refusal(settings(tiny_folder, store_url="redis://127.0.0.1:1/0"))
+
+
+async def test_a_shadow_model_is_compared_and_decides_nothing(
+    tiny_folder: Path, own_folder: Path, tmp_path: Path
+) -> None:
+    def meek(manifest: dict[str, Any]) -> None:
+        manifest["name"] = "meek"
+        for preset in manifest["presets"].values():
+            preset.update({category: [0.9997, 0.9998, 0.9999] for category in CATEGORIES})
+
+    edit_manifest(own_folder, meek)
+    made = settings(tiny_folder, data_dir=tmp_path / "data", shadow_model_dir=own_folder, shadow_share=1.0)
+    async with open_runtime(made) as runtime:
+        for _ in range(3):
+            assert (await runtime.moderate(Content("you glorp"))).action == Action.BLOCK
+        async with asyncio.timeout(60):
+            report = await runtime.tuning.draft_report("default")
+            while sum(report.model_verdicts.values()) != 3:
+                await asyncio.sleep(0.05)
+                report = await runtime.tuning.draft_report("default")
+        assert report.model is not None and report.model.startswith("meek@") and not report.active
+        assert all(live is Action.BLOCK > draft for live, draft in report.model_verdicts)
+    assert workers() == []

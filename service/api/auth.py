@@ -11,11 +11,16 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from service.config import ApiKey
 from service.errors import Forbidden, Unauthorized
 
 DEFAULT_POLICY = "default"
+
+
+class KeyMissing(Unauthorized):
+    """There is no key at all, where one is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +44,18 @@ class Caller:
         return chosen
 
 
-def authorize(headers: Iterable[tuple[bytes, bytes]], keys: Sequence[ApiKey]) -> Caller:
-    """The caller whose key these headers carry, in X-Weir-Key or else as a Bearer token; Unauthorized if none."""
+def authorize(
+    headers: Iterable[tuple[bytes, bytes]], keys: Sequence[ApiKey], google_query: bytes | None = None
+) -> Caller:
+    """The caller whose key came, in X-Weir-Key or else as a Bearer token; Unauthorized if none.
+
+    A query string is given where callers speak Google's dialect: they put their key there, or in X-Goog-Api-Key.
+    """
     if not keys:
         return Caller()
-    given = _key_in(headers)
+    given = _key_in(headers) if google_query is None else _google_key_in(headers, google_query)
     if given is None:
-        raise Unauthorized("This service needs a key, in the header Authorization (Bearer) or X-Weir-Key.")
+        raise KeyMissing("This service needs a key, in the header Authorization (Bearer) or X-Weir-Key.")
     digest = hashlib.sha256(given).hexdigest()
     found: ApiKey | None = None
     for key in keys:  # no early exit: the time must not tell which key came close
@@ -64,3 +74,11 @@ def _key_in(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             bearer = value[7:].strip()
     return bearer
+
+
+def _google_key_in(headers: Iterable[tuple[bytes, bytes]], query: bytes) -> bytes | None:
+    """Google's places for a key, before Weir's own."""
+    headers = list(headers)
+    named = next((value for name, value in parse_qsl(query) if name == b"key" and value), None)
+    named = named or next((value.strip() for name, value in headers if name == b"x-goog-api-key"), None)
+    return named.strip() if named else _key_in(headers)

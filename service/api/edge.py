@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.auth import authorize
 from service.api.errors import error_response
+from service.api.google import BATCH_PATH, is_google
 from service.config import Settings
 from service.errors import BodyTooLarge, Draining, WeirError
 from service.log import describe
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from service.wiring import Runtime
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
+BATCH_BODIES = 8  # a multipart batch of Google's may hold as many bytes as this many bodies
 CLIENT_GONE = 499  # nginx's number for a caller that left; only ever seen in logs and metrics
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
@@ -54,7 +56,8 @@ class Edge:
     def __init__(self, app: ASGIApp, settings: Settings, routes: frozenset[str]) -> None:
         """`routes` are the paths that may stand in a metric's label."""
         self._app = app
-        self._keys = settings.api_keys
+        # An admin key opens what any key opens; by itself it closes nothing.
+        self._keys = (*settings.api_keys, *settings.admin_keys) if settings.api_keys else ()
         self._max_body_bytes = settings.max_body_bytes
         self._routes = routes
 
@@ -63,9 +66,10 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._max_body_bytes)
+        most_bytes = self._max_body_bytes * (BATCH_BODIES if scope["path"] == BATCH_PATH else 1)
+        exchange = _Exchange(scope, receive, send, most_bytes)
         try:
-            self._admit(scope)
+            self._admit(scope, most_bytes)
             await self._app(scope, exchange.receive, exchange.send)
         except WeirError as error:
             await exchange.fail(error)
@@ -78,17 +82,20 @@ class Edge:
         finally:
             self._record(scope, exchange)
 
-    def _admit(self, scope: Scope) -> None:
+    def _admit(self, scope: Scope, most_bytes: int) -> None:
         """Refuse what need not be read: a draining service, a bad key, an announced size over the limit."""
-        if scope["path"] in OPEN_PATHS:
+        path = scope["path"]
+        if path in OPEN_PATHS:
             return
         runtime: Runtime = scope["app"].state.runtime
         if runtime.draining:
             raise Draining("This replica is about to stop; ask again.")
-        scope["state"]["caller"] = authorize(scope["headers"], self._keys)
+        if path != BATCH_PATH:  # each part of a batch brings its own key
+            query = scope["query_string"] if is_google(path) else None
+            scope["state"]["caller"] = authorize(scope["headers"], self._keys, query)
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if length.isdigit() and int(length[:20]) > self._max_body_bytes:
-            raise body_too_large(self._max_body_bytes)
+        if length.isdigit() and int(length[:20]) > most_bytes:
+            raise body_too_large(most_bytes)
 
     def _record(self, scope: Scope, exchange: _Exchange) -> None:
         route = getattr(scope.get("route"), "path", scope["path"])

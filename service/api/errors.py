@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from service.api.google import google_error, is_google
 from service.errors import Draining, UnknownModel, WeirError
 
 OPENAI_PATHS = ("/v1/moderations",)
@@ -56,10 +57,14 @@ def openai_error(error: WeirError) -> dict[str, Any]:
 
 def error_response(path: str, error: WeirError, request_id: str) -> Response:
     """The answer for an error on this path, with Retry-After where waiting helps."""
-    body = openai_error(error) if path in OPENAI_PATHS else native_error(error, request_id)
+    status = error.status
+    if is_google(path):
+        status, body = google_error(error)
+    else:
+        body = openai_error(error) if path in OPENAI_PATHS else native_error(error, request_id)
     headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
-    if error.status == 401:
+    if status == 401:
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, Draining):
         headers["connection"] = "close"  # so that the next request finds another replica
-    return json_response(body, error.status, headers)
+    return json_response(body, status, headers)

@@ -115,7 +115,10 @@ def to_reply(verdict: Verdict, *, with_explanation: bool = True) -> dict[str, An
         policy_version=verdict.policy_version,
         model=verdict.model,
         timings_ms={stage: round(ms, 3) for stage, ms in verdict.timings_ms.items()},
+        audit=verdict.audit,
     )
+    if verdict.receipt:
+        reply["receipt"] = verdict.receipt
     return reply
 
 

@@ -102,6 +102,8 @@ def to_result(verdict: Verdict) -> dict[str, Any]:
             "language": verdict.language,
             "policy": verdict.policy,
             "policy_version": verdict.policy_version,
+            "audit": verdict.audit,
+            "receipt": verdict.receipt,
         },
     }
 

@@ -38,7 +38,10 @@ class FindingReply(TypedDict):
 
 
 class ModerateReply(TypedDict):
-    """A verdict. `action` is allow, flag, review or block; `flagged` is everything but allow."""
+    """A verdict. `action` is allow, flag, review or block; `flagged` is everything but allow.
+
+    `receipt` is what feedback is given with; `audit` asks for a review whatever the verdict says: it was drawn.
+    """
 
     id: str
     action: str
@@ -55,6 +58,8 @@ class ModerateReply(TypedDict):
     policy_version: str
     model: str
     timings_ms: dict[str, float]
+    audit: bool
+    receipt: NotRequired[str]
 
 
 class BatchReply(TypedDict):
@@ -76,6 +81,16 @@ class ErrorReply(TypedDict):
     """Every error of Weir's own dialect."""
 
     error: ErrorFacts
+
+
+class FeedbackReply(TypedDict):
+    """`status` is recorded, unchanged or replaced; of many, `{"results": [...]}` of these or errors, in order."""
+
+    id: str
+    status: str
+    policy: str
+    reviewer: str
+    categories: dict[str, bool]
 
 
 class PolicyReply(TypedDict):

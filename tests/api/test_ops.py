@@ -51,6 +51,14 @@ def test_pages_have_no_outside_assets_and_never_write_html(page: object) -> None
 
 async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
     api = (await client.get("/openapi.json")).json()
-    assert set(api["paths"]) == {"/v1/moderate", "/v1/moderate/batch", "/v1/moderations", "/v1/policy"}
+    policy = "/v1/policies/{name}"
+    assert set(api["paths"]) == {
+        *("/v1/moderate", "/v1/moderate/batch", "/v1/moderations", "/v1/policy", "/v1/feedback"),
+        *(
+            policy,
+            *(f"{policy}/{name}" for name in ("thresholds", "draft", "adapt", "rollback", "versions", "feedback")),
+        ),
+        *("/v1alpha1/comments:analyze", "/v1alpha1/comments:suggestscore", "/batch", "/$discovery/rest"),
+    }
     body = api["paths"]["/v1/moderate"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["properties"]) == {"input", "context", "role", "policy", "explain"}

@@ -1,0 +1,1 @@
+"""Feedback: receipts, the store of reviewers' answers, and how thresholds learn from them."""
