@@ -143,11 +143,14 @@ class Evaluation:
 
     def write(self) -> Path:
         """Measure everything and write REPORT.md and MODEL_CARD.md."""
+        parts: dict[str, list[Table]] = {}
         run = read_validation(self.folder)
-        path = self.folder / "report" / "folds.svg"
-        self.pictures.append(("Each group of sources left out in turn", draw_folds(run["table"], run["before"], path)))
-        parts = {
-            "Recipe": [validation_table(run)],
+        if run is not None:
+            path = self.folder / "report" / "folds.svg"
+            caption = "Each group of sources left out in turn"
+            self.pictures.append((caption, draw_folds(run["table"], run["before"], path)))
+            parts["Recipe"] = [validation_table(run)]
+        parts |= {
             "The running service": self.of_service(),
             "The running service on innocent text": self.of_innocent(),
             "The artefact alone": [*self.of_artifact(), gate_table(self.artifact.manifest)],

@@ -50,8 +50,10 @@ def markdown(table: Table) -> str:
     return "\n".join([*lines, ""])
 
 
-def read_validation(folder: Path) -> dict[str, Any]:
-    """The leave-one-group-out run that `models.validate` left with the artefact."""
+def read_validation(folder: Path) -> dict[str, Any] | None:
+    """The leave-one-group-out run that `models.validate` left with the artefact; None where it has not been run."""
+    if not (folder / VALIDATION).exists():
+        return None
     found: dict[str, Any] = json.loads((folder / VALIDATION).read_text(encoding="utf-8"))
     return found
 

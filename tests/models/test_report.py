@@ -37,7 +37,9 @@ def test_a_table_is_markdown() -> None:
 
 def test_the_folds_stand_beside_those_of_the_recipe_before(tmp_path: Path) -> None:
     (tmp_path / VALIDATION).write_text(json.dumps(RUN))
-    table = validation_table(read_validation(tmp_path))
+    run = read_validation(tmp_path)
+    assert run is not None and read_validation(tmp_path / "elsewhere") is None
+    table = validation_table(run)
     assert table.rows == [
         ["forum", "any harm", "80", "0.600 (0.500-0.700)", "0.500 (0.400-0.600)"],
         ["forum", "mean", "", "0.600", "0.500"],
