@@ -123,9 +123,7 @@ class Pipeline:
                 timings[outcome.step.stage.name] = outcome.seconds * 1e3
                 self._metrics.stage_seconds.labels(outcome.step.stage.name).observe(outcome.seconds)
         language = await naming if naming is not None else self._language_of(content.text)
-        return self._verdict(
-            content, policy, findings, language=language, failed=failed, timings=timings, begun=begun
-        )
+        return self._verdict(content, policy, findings, language=language, failed=failed, timings=timings, begun=begun)
 
     @staticmethod
     async def _attempt(step: Step, content: Content, so_far: tuple[Finding, ...]) -> Outcome:
