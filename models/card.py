@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models.contrast import load_frames
 from models.data import Corpus
 from models.report import markdown
 from models.tables import Table
@@ -32,7 +31,7 @@ seen from a text alone; that score is about style and never raises more than a f
 and quotation are judged better than by a plain fine-tune, not well. A window holds {tokens} tokens; of longer texts
 every window is judged. Scores of prompts, posts and responses are calibrated on the training sources' own mixtures.
 
-**Trained on** sources marked `train` below, their split `test` left out, and on {frames} of our own contrast frames.
+**Trained on** sources marked `train` below, their split `test` left out, and on {frames} contrast frames of our own.
 Weights were never trained on the sources marked `measure`.
 """
 
@@ -40,14 +39,13 @@ Weights were never trained on the sources marked `measure`.
 def write_card(folder: Path, recipe: dict[str, Any], corpus: Corpus) -> None:
     """Write MODEL_CARD.md into the artefact's folder."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    frames = [frame for frame in load_frames() if not frame.held_out]
     introduction = INTRODUCTION.format(
         name=manifest["name"],
         count=len(CATEGORIES),
         created=manifest["created"],
         tokens=manifest["max_tokens"],
         size=(folder / "model.onnx").stat().st_size / 1e6,
-        frames=len(frames),
+        frames=manifest.get("contrast_frames", "the"),
     )
     presets = ("strict", "balanced", "permissive")
     lines = Table("Flag lines of the presets", ["category", *presets])

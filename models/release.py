@@ -22,6 +22,7 @@ from sklearn.metrics import average_precision_score
 
 from models.batches import CONTEXT_TOKENS
 from models.calibrate import LEAST_POSITIVES, choose_presets, fit_calibration
+from models.contrast import load_frames
 from models.data import LABELS, Corpus, Row, contrast_rows, data_folder, load_recipe
 from models.encoder import Classifier, pretrained_folder
 from models.export import build_graph, quantize
@@ -93,6 +94,7 @@ def write_manifest(folder: Path, name: str, recipe: dict[str, Any], fitted: dict
         "overlap_tokens": recipe["overlap_tokens"],
         "context_tokens": CONTEXT_TOKENS,
         "window_shift": WINDOW_SHIFT,
+        "contrast_frames": sum(not frame.held_out for frame in load_frames()),
         "languages": ["en"],
         "quantization": "dynamic int8, weights per channel with 7 bits (safe on AVX2 without VNNI), word table per row",
         **fitted,

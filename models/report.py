@@ -61,18 +61,22 @@ def read_validation(folder: Path) -> dict[str, Any] | None:
 def validation_table(run: Mapping[str, Any]) -> Table:
     """Every cell of the folds, beside the recipe before."""
     note = (
-        f"Each group of sources left out of a short run ({run['tokens']} tokens from the published encoder) "
-        f"and measured among innocent rows. Mean over groups {run['mean']:.3f}, "
-        f"of the recipe before {run['before_mean']:.3f}. Uncalibrated, first window."
+        f"Each group of sources left out of a short run ({run['tokens']} tokens from the published encoder) and "
+        f"measured among innocent rows. Uncalibrated, first window. Mean over groups {run['mean']:.3f}"
     )
+    note += f", of the recipe before {run['before_mean']:.3f}." if run["before"] else "; no run to compare with."
     table = Table("Leave one group out", ["group", "what", "positives", "AUPRC", "the recipe before"], note=note)
     for group, cells in run["table"].items():
         for name, values in cells.items():
             before = run["before"].get(group, {}).get(name)
             table.rows.append([group, name, f"{values[3]:.0f}", _cell(values), _cell(before) if before else "-"])
-        means = [np.mean([c[0] for c in t.values()]) if t else np.nan for t in (cells, run["before"].get(group, {}))]
-        table.rows.append([group, "mean", "", f"{means[0]:.3f}", f"{means[1]:.3f}"])
+        means = [_mean(found) for found in (cells, run["before"].get(group))]
+        table.rows.append([group, "mean", "", *means])
     return table
+
+
+def _mean(cells: Mapping[str, Sequence[float]] | None) -> str:
+    return f"{np.mean([values[0] for values in cells.values()]):.3f}" if cells else "-"
 
 
 def _cell(values: Sequence[float]) -> str:

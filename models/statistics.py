@@ -35,25 +35,29 @@ def interval(figure: Callable[[NDArray[np.int64]], float], size: int) -> str:
     return "{:.3f} ({:.3f}-{:.3f})".format(*bootstrap(figure, size))
 
 
-def auprc(positive: Flags, score: Floats) -> str:
-    """Area under the precision-recall curve, or how many positives there are where too few."""
-    if positive.sum() < LEAST or (~positive).sum() < LEAST:
-        return f"not validated ({int(positive.sum())} positives)"
+def area(positive: Flags, score: Floats) -> tuple[float, float, float]:
+    """Area under the precision-recall curve (average precision) and its interval."""
 
     def figure(chosen: NDArray[np.int64]) -> float:
         return float(average_precision_score(positive[chosen], score[chosen])) if positive[chosen].any() else np.nan
 
-    return interval(figure, len(positive))
+    return bootstrap(figure, len(positive))
+
+
+def auprc(positive: Flags, score: Floats) -> str:
+    """The area with its interval, or how many positives there are where too few."""
+    if positive.sum() < LEAST or (~positive).sum() < LEAST:
+        return f"not validated ({int(positive.sum())} positives)"
+
+    return "{:.3f} ({:.3f}-{:.3f})".format(*area(positive, score))
 
 
 def share(flags: Flags) -> str:
     """A share in percent with its interval and the number of rows."""
     if not len(flags):
         return "-"
-    rng = np.random.default_rng(7)
-    draws = [flags[rng.integers(0, len(flags), len(flags))].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return f"{100 * flags.mean():.1f} % ({100 * low:.1f}-{100 * high:.1f}), n={len(flags)}"
+    figure, low, high = bootstrap(lambda chosen: float(flags[chosen].mean()), len(flags))
+    return f"{100 * figure:.1f} % ({100 * low:.1f}-{100 * high:.1f}), n={len(flags)}"
 
 
 def calibration_error(positive: Flags, score: Floats) -> float:

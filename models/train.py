@@ -144,7 +144,8 @@ def train(recipe: dict[str, Any], data: Path, work: Path, passes: float, share: 
     torch.set_num_threads(os.cpu_count() or 1)
     corpus, tokenizer, seed = Corpus(recipe, data), load_tokenizer(), int(recipe["seed"])
     pools = read_pools(corpus, share, seed)
-    hardest = hardest_first(pools, recipe["data"], PREVIOUS, recipe["max_tokens"])
+    goes_on = recipe["train"]["start"] == "previous"
+    hardest = hardest_first(pools, recipe["data"], PREVIOUS, recipe["max_tokens"]) if goes_on else {}
     checkpoint = work / "checkpoint.pt"
     trainer: Trainer | None = None
     done = 0

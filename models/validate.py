@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 
 from models.batches import augment, batches, collate, encode, load_tokenizer
 from models.data import LABELS, Corpus, Row, data_folder, load_recipe, one_pass, read_pools
@@ -31,10 +30,10 @@ from models.encoder import Classifier
 from models.release import ARTIFACT
 from models.report import VALIDATION
 from models.scoring import NAMES, SERVED, Floats, known_labels, sample
+from models.statistics import area
 from models.train import WORK, Trainer
 
 LEAST_POSITIVES = 40  # of a category in a group; below that it is not in the table
-RESAMPLES = 300
 
 
 def fold_rows(corpus: Corpus, recipe: dict[str, Any], group: Sequence[str]) -> list[Row]:
@@ -99,17 +98,9 @@ def cells(rows: Sequence[Row], scores: Floats) -> dict[str, tuple[NDArray[np.boo
 
 def summarise(rows: Sequence[Row], scores: Floats) -> dict[str, list[float]]:
     """AUPRC with its 95 % bootstrap interval per cell."""
-    table: dict[str, list[float]] = {}
-    for name, (positive, score) in cells(rows, scores).items():
-        rng = np.random.default_rng(7)
-        draws = []
-        for _ in range(RESAMPLES):
-            chosen = rng.integers(0, len(positive), len(positive))
-            if positive[chosen].any():
-                draws.append(average_precision_score(positive[chosen], score[chosen]))
-        low, high = np.quantile(draws, [0.025, 0.975])
-        table[name] = [float(average_precision_score(positive, score)), float(low), float(high), float(positive.sum())]
-    return table
+    return {
+        name: [*area(positive, score), float(positive.sum())] for name, (positive, score) in cells(rows, scores).items()
+    }
 
 
 def validate(recipe: dict[str, Any], data: Path, work: Path) -> dict[str, dict[str, list[float]]]:
@@ -151,19 +142,19 @@ def main() -> None:
     recipe = load_recipe()
     work = options.work or WORK / f"validation-{digest(recipe)}"
     table = validate(recipe, data_folder(recipe), work)
-    before = table
+    before: dict[str, dict[str, list[float]]] = {}
     if options.before:
         names = recipe["validation"]["groups"]
         before = {name: json.loads((options.before / f"{name}.json").read_text(encoding="utf-8")) for name in names}
     run = {
         "tokens": recipe["validation"]["tokens"],
         "mean": mean_auprc(table),
-        "before_mean": mean_auprc(before),
+        "before_mean": mean_auprc(before) if before else None,
         "table": table,
         "before": before,
     }
     (ARTIFACT / VALIDATION).write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
-    print(f"mean AUPRC {run['mean']:.4f}, before {run['before_mean']:.4f}")
+    print(f"mean AUPRC {run['mean']}, before {run['before_mean']}")
 
 
 if __name__ == "__main__":

@@ -144,6 +144,11 @@ class Settings(BaseModel):
     judge_key: SecretStr | None = None
     image_hosts: tuple[str, ...] = ()
 
+    @property
+    def caller_keys(self) -> tuple[ApiKey, ...]:
+        """What opens the interface: an admin key opens what any key opens; by itself it closes nothing."""
+        return (*self.api_keys, *self.admin_keys) if self.api_keys else ()
+
     @field_validator("api_keys", "admin_keys", mode="before")
     @classmethod
     def _parse_keys(cls, value: object) -> object:

@@ -1,15 +1,26 @@
-"""What every test may use: the tiny artefact, made once."""
+"""What every test may use: the tiny artefact, made once, and a redis-server."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.redis_server import RedisServer
+
 settings.register_profile("weir", deadline=None)  # a busy machine is no failure
 settings.load_profile("weir")
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A redis-server for the tests of one file."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -56,8 +56,7 @@ class Edge:
     def __init__(self, app: ASGIApp, settings: Settings, routes: frozenset[str]) -> None:
         """`routes` are the paths that may stand in a metric's label."""
         self._app = app
-        # An admin key opens what any key opens; by itself it closes nothing.
-        self._keys = (*settings.api_keys, *settings.admin_keys) if settings.api_keys else ()
+        self._keys = settings.caller_keys
         self._max_body_bytes = settings.max_body_bytes
         self._routes = routes
 

@@ -103,7 +103,7 @@ async def answer_part(
     try:
         # What stands in the part comes first; a key of the whole batch is for parts that have none.
         headers, query = [*part.headers, *outer_headers], part.query + b"&" + outer_query
-        caller = authorize(headers, desk.runtime.settings.api_keys, query)
+        caller = authorize(headers, desk.runtime.settings.caller_keys, query)
         return part.content_id, 200, await _call(desk, part, caller)
     except WeirError as error:
         refused = error

@@ -19,10 +19,9 @@ from service.feedback.reviewers import Trust, cap, judge
 from service.feedback.targets import Estimate, Limits, Target, choose, estimate
 from service.policy import Thresholds
 
-__all__ = ["CategoryProposal", "Histogram", "Limits", "Proposal", "Reason", "Strategy", "Target", "propose"]
+__all__ = ["CategoryProposal", "Limits", "Proposal", "Reason", "Strategy", "Target", "propose"]
 
 Strategy = Literal["learn-then-test", "field-rule"]
-Histogram = Mapping[str, Sequence[int]]  # category -> recent verdicts by score, in equal bins over 0..1
 Reason = Literal[
     "moved",  # to the line that meets the target with confidence 1 - delta
     "moved_part_of_the_way",  # towards it, as far as one proposal may
@@ -41,8 +40,7 @@ class CategoryProposal:
     """What is proposed for one category, and on what grounds.
 
     `labels` came in; `receipts` bear on the metric once untrusted reviewers are out and shares are capped. `supported`
-    is the line that they support, which `new` may only approach. `flag_rate` is the share of recent traffic at
-    or above the old and the new line, None without a histogram.
+    is the line that they support, which `new` may only approach.
     """
 
     category: str
@@ -55,7 +53,6 @@ class CategoryProposal:
     supported: float | None = None
     before: Estimate | None = None
     after: Estimate | None = None
-    flag_rate: tuple[float, float] | None = None
     out_of_line: tuple[str, ...] = ()
     unproven: tuple[str, ...] = ()
 
@@ -83,7 +80,6 @@ def propose(
     lines: Mapping[str, Thresholds],
     targets: Mapping[str, Target],
     limits: Limits,
-    histogram: Histogram | None = None,
     fixed: frozenset[str] = frozenset(),
     strategy: Strategy = "learn-then-test",
     base: Mapping[str, Thresholds] | None = None,
@@ -108,8 +104,7 @@ def propose(
         elif target is not None:
             proposal, outcomes = by_strategy(proposal, given[name], target, limits)
             proposal = _settled(proposal, outcomes, (base or lines)[name], limits)
-        rates = _flag_rates((histogram or {}).get(name, ()), old.flag, proposal.new.flag)
-        found[name] = replace(proposal, flag_rate=rates)
+        found[name] = proposal
     return Proposal(strategy, found)
 
 
@@ -184,15 +179,3 @@ def _settled(
         estimate(target.metric, outcomes, line, old.flag, 1.0 - target.delta) for line in (old.flag, proposal.new.flag)
     )
     return replace(proposal, before=before, after=after)
-
-
-def _flag_rates(bins: Sequence[int], old: float, new: float) -> tuple[float, float] | None:
-    """The share of the histogram at or above each line; the bin that a line falls into counts in proportion."""
-    total = sum(bins)
-    if not total:
-        return None
-    rates = []
-    for line in (old, new):
-        above = sum(n * min(1.0, max(0.0, place + 1.0 - line * len(bins))) for place, n in enumerate(bins))
-        rates.append(above / total)
-    return rates[0], rates[1]

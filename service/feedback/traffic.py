@@ -8,7 +8,7 @@ numbered flush, so that none is lost and none is counted twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from service.records import Cell
 from service.taxonomy import CATEGORIES, Action
@@ -138,8 +138,3 @@ def split_days(cells: Mapping[Cell, int], day: int) -> tuple[dict[Cell, int], di
     """The counts of before that day, and of it and after."""
     before = {cell: n for cell, n in cells.items() if cell.day < day}
     return before, {cell: n for cell, n in cells.items() if cell.day >= day}
-
-
-def categories_of(cells: Iterable[Cell]) -> set[str]:
-    """The categories that occur."""
-    return {cell.category for cell in cells if cell.category in CATEGORIES}

@@ -123,7 +123,6 @@ class Tuning:
             standing.policy.thresholds,
             goals.targets if targets is None else targets,
             goals.limits,
-            counts,
             goals.fixed,
             strategy,
             self._versions.base(name).thresholds,

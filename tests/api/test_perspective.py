@@ -276,7 +276,9 @@ async def test_what_is_refused(client: httpx.AsyncClient, runtime: FakeRuntime, 
 
 
 async def test_the_longest_comment_passes(client: httpx.AsyncClient) -> None:
-    await analyze(client, "é" * 10_240)
+    answer = await analyze(client, "é" * 10_240)  # 20,480 bytes of UTF-8, the most that is taken
+    (span,) = answer["attributeScores"]["TOXICITY"]["spanScores"]
+    assert (span["begin"], span["end"]) == (0, 10_240)
 
 
 @pytest.mark.parametrize(

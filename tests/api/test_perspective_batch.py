@@ -80,19 +80,20 @@ async def test_every_part_is_answered_in_its_place(client: httpx.AsyncClient, en
 
 
 async def test_each_part_has_a_key_of_its_own() -> None:
-    digest = hashlib.sha256(b"k").hexdigest()
-    runtime = FakeRuntime(Settings(api_keys=(ApiKey("one", digest),)))
+    one, admin = (ApiKey(key, hashlib.sha256(key.encode()).hexdigest()) for key in ("k", "a"))
+    runtime = FakeRuntime(Settings(api_keys=(one,), admin_keys=(admin,)))
     parts = [
         part("x", target=f"{ANALYZE}?key=k"),
         part("x", target=f"{ANALYZE}?key=wrong"),
         part("x", headers="X-Goog-Api-Key: k"),
         part("x"),
+        part("x", target=f"{ANALYZE}?key=a"),  # an admin's, as on every other path
     ]
     async with client_of(runtime) as client:
         codes = [line.split()[1] for _, line, _ in answers(await send(client, *parts))]
-        assert codes == ["200", "400", "200", "403"]
+        assert codes == ["200", "400", "200", "403", "200"]
         codes = [line.split()[1] for _, line, _ in answers(await send(client, *parts, params={"key": "k"}))]
-        assert codes == ["200", "400", "200", "200"]
+        assert codes == ["200", "400", "200", "200", "200"]
 
 
 async def test_a_thousand_parts_a_few_at_a_time(client: httpx.AsyncClient, runtime: FakeRuntime) -> None:

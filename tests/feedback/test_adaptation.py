@@ -57,7 +57,7 @@ def proposed(
     fixed: frozenset[str] = frozenset(),
 ) -> CategoryProposal:
     targets = {} if target is None else {CATEGORY: target}
-    return propose(labels, {CATEGORY: lines}, targets, limits, None, fixed, strategy, base).categories[CATEGORY]
+    return propose(labels, {CATEGORY: lines}, targets, limits, fixed, strategy, base).categories[CATEGORY]
 
 
 def any_labels() -> st.SearchStrategy[list[Label]]:
@@ -286,12 +286,6 @@ def test_the_rule_of_the_field(harmful: int, flag: float, expected: float) -> No
     labels = [label(f"r{n}", 0.97, n < harmful, audited=False, action=Action.FLAG) for n in range(100)]
     found = proposed(labels, lines=Thresholds(flag, 0.96, 0.98), strategy="field-rule")
     assert found.new.flag == pytest.approx(expected)
-
-
-def test_the_expected_effect_is_read_off_the_histogram() -> None:
-    labels, bins = audit([0.0] * 300), [10] * 20
-    found = propose(labels, {CATEGORY: LINES}, {CATEGORY: FPR}, replace(OPEN, floor=0.25), {CATEGORY: bins})
-    assert found.categories[CATEGORY].flag_rate == pytest.approx((0.5, 0.75))
 
 
 def test_categories_do_not_mix() -> None:

@@ -46,6 +46,11 @@ def test_the_folds_stand_beside_those_of_the_recipe_before(tmp_path: Path) -> No
     ]
 
 
+def test_folds_with_nothing_to_compare_with_say_so() -> None:
+    table = validation_table({**RUN, "before": {}, "before_mean": None})
+    assert table.rows[-1] == ["forum", "mean", "", "0.600", "-"] and "no run to compare with" in table.note
+
+
 def test_the_page_shows_its_pictures(tmp_path: Path) -> None:
     path = draw_folds(RUN["table"], RUN["before"], tmp_path / "report" / "folds.svg")  # type: ignore[arg-type]
     page = write_report(tmp_path, {"name": "weir-tiny"}, {"Recipe": [validation_table(RUN)]}, [("Folds", path)])
