@@ -15,6 +15,7 @@ from service.types import Verdict
 # One text takes milliseconds, a long batch seconds: buckets in seconds, dense where texts are.
 _LATENCY = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_TOKENS = (8, 16, 32, 64, 128, 192, 256, 512)
 
 
 class Metrics:
@@ -46,6 +47,7 @@ class Metrics:
         self._build.labels(__version__).set(1)
 
         self._add_feedback(registry)
+        self._add_batches_and_caches(registry)
 
     def _add_feedback(self, registry: CollectorRegistry) -> None:
         """The series of feedback and thresholds."""
@@ -81,6 +83,39 @@ class Metrics:
         )
         self.flag_rate = Gauge(
             "weir_flag_rate", "Share of verdicts that are flagged or stricter.", ["policy", "days"], registry=registry
+        )
+
+    def _add_batches_and_caches(self, registry: CollectorRegistry) -> None:
+        """The series of what is computed together, and of what need not be computed at all."""
+        self.batch_tokens = Histogram(
+            "weir_batch_tokens", "Tokens that a worker took at once.", buckets=_TOKENS, registry=registry
+        )
+        self.uncomputed = Counter(
+            "weir_uncomputed_items", "Items not computed: abandoned or expired.", ["why"], registry=registry
+        )
+        self.joins = Counter(
+            "weir_joins",
+            "Equal work in flight that was joined, by level: evidence or scores.",
+            ["level"],
+            registry=registry,
+        )
+        tier = ["tier"]  # evidence, memory or redis
+        self.cache_hits = Counter("weir_cache_hits", "Entries found.", tier, registry=registry)
+        self.cache_misses = Counter("weir_cache_misses", "Entries not found.", tier, registry=registry)
+        self.cache_evictions = Counter("weir_cache_evictions", "Entries given up for room.", tier, registry=registry)
+        self.cache_entries = Gauge("weir_cache_entries", "Entries held in this process.", tier, registry=registry)
+        self.cache_bytes = Gauge("weir_cache_bytes", "Size of the entries held, about.", tier, registry=registry)
+        self.cache_failures = Counter(
+            "weir_cache_failures",
+            "Calls of the shared cache that failed or took too long.",
+            ["call"],
+            registry=registry,
+        )
+        self.cache_dropped = Counter(
+            "weir_cache_dropped_writes", "Entries that the shared cache had no room or no time for.", registry=registry
+        )
+        self.cache_open = Gauge(
+            "weir_cache_breaker_open", "1 while the shared cache is left alone after failures.", registry=registry
         )
 
     def name_model(self, model: str) -> None:

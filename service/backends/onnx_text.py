@@ -22,8 +22,14 @@ from service.metrics import Metrics
 from service.types import Kind, Scores, Span
 
 CLS, SEP = 101, 102
+RUN_TOKENS = 8
 Ids = tuple[list[int], int]  # token ids, and how many of them are the first segment's
 Logits = NDArray[np.float32]
+
+
+def cost_in_tokens(item: Ids) -> int:
+    """What an input costs, as the tokens that would take that long: the fixed part of a run is worth some."""
+    return len(item[0]) + RUN_TOKENS
 
 
 def open_session(artifact: Artifact, threads: int) -> ort.InferenceSession:
@@ -68,13 +74,20 @@ class OnnxTextScorer:
         max_items: int,
         metrics: Metrics,
         slice_items: int = SLICE_ITEMS,
+        budget_s: float = 60.0,
     ) -> None:
         self.artifact = artifact
         self._session = open_session(artifact, threads)
         self._tokenizer = open_tokenizer(artifact)
         self._unknown = self._tokenizer.token_to_id("[UNK]")
         self._batcher: Batcher[Ids, Logits] = Batcher(
-            self.run, workers=workers, max_items=max_items, metrics=metrics, slice_items=slice_items
+            self.run,
+            workers=workers,
+            max_items=max_items,
+            metrics=metrics,
+            tokens=cost_in_tokens,
+            slice_items=slice_items,
+            budget_s=budget_s,
         )
         self._scaling: dict[Kind, list[tuple[str, int, float, float]]] = {
             kind: [
@@ -93,6 +106,26 @@ class OnnxTextScorer:
     def alive(self) -> bool:
         """Whether the workers can take work."""
         return self._batcher.alive
+
+    @property
+    def depth(self) -> int:
+        """Items that wait for the model."""
+        return self._batcher.depth
+
+    @property
+    def capacity(self) -> int:
+        """Items that may wait for the model."""
+        return self._batcher.capacity
+
+    @property
+    def expected_wait_s(self) -> float:
+        """Seconds that a short text coming now would wait for a worker."""
+        return self._batcher.expected_wait_s
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds until all that waits now is computed."""
+        return self._batcher.backlog_s
 
     async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind) -> list[Scores]:
         """Calibrated scores of (text, context) pairs, in order; of a text beyond the window only its beginning."""
