@@ -102,6 +102,7 @@ class Settings(BaseModel):
     max_text_chars: Count = 200_000
     max_items: Count = 256
     request_budget_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    max_wait_s: Annotated[float, Field(gt=0, le=3600)] = 1.0  # of a short text for the model; longer is refused
 
     # The model and the policies.
     model_dir: Path = Field(default_factory=_default_model_dir)

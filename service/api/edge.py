@@ -6,22 +6,25 @@ no header, no query string, no exception message. What it answers itself, it ans
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import re
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.admission import JUDGED_PATHS, Admission, deadline_of
 from service.api.auth import authorize
 from service.api.errors import error_response
 from service.api.google import BATCH_PATH, is_google
 from service.config import Settings
-from service.errors import BodyTooLarge, Draining, WeirError
+from service.errors import BodyTooLarge, DeadlineExceeded, Draining, Overloaded, WeirError
 from service.log import describe
 
 if TYPE_CHECKING:
@@ -58,6 +61,8 @@ class Edge:
         self._app = app
         self._keys = settings.caller_keys
         self._max_body_bytes = settings.max_body_bytes
+        self._budget_s = settings.request_budget_s
+        self._admission = Admission(max_wait_s=settings.max_wait_s, max_body_bytes=settings.max_body_bytes)
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,8 +73,8 @@ class Edge:
         most_bytes = self._max_body_bytes * (BATCH_BODIES if scope["path"] == BATCH_PATH else 1)
         exchange = _Exchange(scope, receive, send, most_bytes)
         try:
-            self._admit(scope, most_bytes)
-            await self._app(scope, exchange.receive, exchange.send)
+            with self._admit(scope, most_bytes):
+                await self._answer(scope, exchange)
         except WeirError as error:
             await exchange.fail(error)
         except ClientDisconnect:
@@ -81,20 +86,43 @@ class Edge:
         finally:
             self._record(scope, exchange)
 
-    def _admit(self, scope: Scope, most_bytes: int) -> None:
-        """Refuse what need not be read: a draining service, a bad key, an announced size over the limit."""
+    async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
+        """Hand the request on, for as long as its caller gives it."""
+        deadline_s: float | None = scope["state"].get("deadline_s")
+        if deadline_s is None:
+            await self._app(scope, exchange.receive, exchange.send)
+            return
+        try:
+            async with asyncio.timeout(deadline_s - (time.perf_counter() - exchange.started)):
+                await self._app(scope, exchange.receive, exchange.send)
+        except TimeoutError:
+            raise DeadlineExceeded("There was no verdict within X-Weir-Deadline-Ms.") from None
+
+    def _admit(self, scope: Scope, most_bytes: int) -> AbstractContextManager[None]:
+        """Refuse what need not be read: a draining service, a bad key, an announced size over the limit, an overload.
+
+        What is to be judged holds its place within the context that comes back.
+        """
         path = scope["path"]
         if path in OPEN_PATHS:
-            return
+            return nullcontext()
         runtime: Runtime = scope["app"].state.runtime
         if runtime.draining:
             raise Draining("This replica is about to stop; ask again.")
         if path != BATCH_PATH:  # each part of a batch brings its own key
             query = scope["query_string"] if is_google(path) else None
             scope["state"]["caller"] = authorize(scope["headers"], self._keys, query)
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if length.isdigit() and int(length[:20]) > most_bytes:
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        size = int(length[:20]) if length.isdigit() else None
+        if size is not None and size > most_bytes:
             raise body_too_large(most_bytes)
+        if path not in JUDGED_PATHS or scope["method"] != "POST":
+            return nullcontext()
+        deadline_s = deadline_of(scope["headers"], self._budget_s)
+        if deadline_s is not None:
+            scope["state"]["deadline_s"] = deadline_s
+        # A body that announces no length may be the largest.
+        return self._admission.admitted(runtime.scorer, self._max_body_bytes if size is None else size, deadline_s)
 
     def _record(self, scope: Scope, exchange: _Exchange) -> None:
         route = getattr(scope.get("route"), "path", scope["path"])
@@ -109,7 +137,8 @@ class Edge:
         facts.update((key, state[key]) for key in ("action", "chars", "items", "code") if key in state)
         if "caller" in state and state["caller"].name:
             facts["key"] = state["caller"].name
-        quiet = route in OPEN_PATHS and exchange.status < 400  # probes and scrapes would drown the rest
+        # Probes and scrapes would drown the rest; of refusals `admission` tells, since a line each costs too much.
+        quiet = (route in OPEN_PATHS and exchange.status < 400) or state.get("code") == Overloaded.code
         _log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=facts)
 
 
