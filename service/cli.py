@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from service import __version__
 from service.config import load_settings
 from service.errors import StartRefused
+from service.listening import Handed
 
 REFUSED = 2
 INTERRUPTED = 130
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="answer over HTTP, on WEIR_HOST and WEIR_PORT")
+    serve.add_argument("--worker", type=Handed.parse, help=argparse.SUPPRESS)  # given by the supervisor
     serve.set_defaults(run=_serve)
 
     moderate = commands.add_parser(
@@ -73,9 +75,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    settings = load_settings()
+    if settings.workers > 1 and arguments.worker is None:
+        from service.supervisor import supervise  # who watches over others loads no web framework
+
+        return supervise(settings, [sys.executable, *sys.orig_argv[1:]])
     from service.serve import run  # `weir key new` need not load a web framework
 
-    run(load_settings())
+    run(settings, arguments.worker)
     return 0
 
 

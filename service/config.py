@@ -75,9 +75,10 @@ def _default_model_dir() -> Path:
     return checkout if checkout.is_dir() else Path(__file__).resolve().parent / "artifact"
 
 
-def _default_threads() -> int:
-    """As many threads as this process may use cores, four at most: a small model gains nothing from more."""
-    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+def _default_threads(given: dict[str, Any]) -> int:
+    """A worker's share of the cores that may be used, four at most: a small model gains nothing from more."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(4, cores // given.get("workers", 1)))
 
 
 class Settings(BaseModel):
@@ -219,9 +220,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def not_in_use(settings: Settings) -> tuple[str, ...]:
     """Names of settings that were set and do nothing in this version, because their feature is not built yet."""
-    harmless: dict[str, object] = {"workers": 1, "screen": "off", "cache": "off"}
+    harmless: dict[str, object] = {"screen": "off", "cache": "off"}
     waiting = (
-        *("workers", "screen", "cache", "cache_url", "cache_scope"),
+        *("screen", "cache", "cache_url", "cache_scope"),
         *("upstream_openai", "upstream_anthropic", "upstreams"),
         *("judge_url", "judge_model", "judge_key", "image_hosts"),
     )

@@ -207,7 +207,7 @@ async def _start_shadow(
 ) -> None:
     """A whole pipeline around a draft model, under the presets of its own manifest and with metrics of its own."""
     artifact = await asyncio.to_thread(load_artifact, folder)
-    apart = Metrics()
+    apart = Metrics(apart=True)
     scorer = OnnxTextScorer(
         artifact, workers=1, threads=1, max_items=settings.queue_items, slice_items=SLICE_ITEMS, metrics=apart
     )

@@ -130,6 +130,7 @@ class Edge:
         seconds = time.perf_counter() - exchange.started
         metrics = scope["app"].state.runtime.metrics
         metrics.count_request(route, exchange.status, seconds)
+        metrics.in_flight.set(self._admission.requests)
         state = scope["state"]
         if "code" in state:
             metrics.rejections.labels(state["code"]).inc()

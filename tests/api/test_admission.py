@@ -126,9 +126,12 @@ async def test_a_place_is_given_back_however_a_request_ends(leave: Callable[[], 
 
 async def test_bodies_in_flight_are_bounded_together_and_one_alone_always_fits() -> None:
     door = admission()
-    with door.admitted(FakeLoad(), BODIES * 100, None):
-        with pytest.raises(Overloaded), door.admitted(FakeLoad(), 1, None):
-            pass
+    with (
+        door.admitted(FakeLoad(), BODIES * 100, None),
+        pytest.raises(Overloaded),
+        door.admitted(FakeLoad(), 1, None),
+    ):
+        pass
     with door.admitted(FakeLoad(), BODIES * 1000, None):  # a multipart batch of Google's
         pass
 
