@@ -78,7 +78,8 @@ def _default_model_dir() -> Path:
 def _default_threads(given: dict[str, Any]) -> int:
     """A worker's share of the cores that may be used, four at most: a small model gains nothing from more."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(4, cores // given.get("workers", 1)))
+    workers: int = given.get("workers", 1)
+    return max(1, min(4, cores // workers))
 
 
 class Settings(BaseModel):

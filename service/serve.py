@@ -27,7 +27,7 @@ from service.metrics import Metrics
 from service.series import FOLDER, join_processes
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 BACKLOG = 2048
 CLOSING_MARGIN_S = 2  # beyond a request's own budget, for writing its answer

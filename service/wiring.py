@@ -10,7 +10,7 @@ import secrets
 import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,54 +36,18 @@ from service.pipeline import Gate, Pipeline, Step, always, has_context
 from service.policy import LivePolicies
 from service.policy_files import load_policies
 from service.records import Store
+from service.runtime import Parts, Runtime, Users, last_reload
 from service.stages.composition import CompositionStage, is_sexual
 from service.stages.context import ContextStage
 from service.stages.identifiers import IdentifierPatterns
 from service.stages.keyword import KeywordStage
-from service.stages.lexicon import load_lexicon
+from service.stages.lexicon import Lexicon, load_lexicon
 from service.stages.semantic import SemanticStage
 from service.types import Content, Stage, Verdict
 
 DATA = Path(__file__).with_name("data")
 GATES: Mapping[str, Gate] = {"always": always, "context": has_context, "sexual": is_sexual}
 WARM_UP = ("A short text.", "A longer one, so that the kernels of both lengths are ready. " * 12)
-
-
-@dataclass
-class Runtime:
-    """What the API works with. `ready` is proved by work; `draining` is set when the process is about to stop."""
-
-    settings: Settings
-    policies: LivePolicies
-    metrics: Metrics
-    model: str
-    pipeline: Pipeline = field(repr=False)
-    scorer: OnnxTextScorer = field(repr=False)
-    feedback: FeedbackDesk = field(repr=False)
-    versions: PolicyVersions = field(repr=False)
-    tuning: Tuning = field(repr=False)
-    ledger: Ledger | None = field(repr=False, default=None)
-    warm: bool = False
-    draining: bool = False
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """The languages that the model was measured on, its own first (ISO 639-1)."""
-        return self.scorer.artifact.languages
-
-    @property
-    def ready(self) -> bool:
-        """Whether a batch really ran, every worker is alive and nobody asked for a stop."""
-        return self.warm and self.scorer.alive and not self.draining
-
-    async def moderate(self, content: Content) -> Verdict:
-        """Judge one content, and enter the verdict; raises UnknownPolicy and Overloaded."""
-        verdict = await self.pipeline.moderate(content)
-        return verdict if self.ledger is None else self.ledger.enter(content, verdict)
-
-    async def judge(self, content: Content) -> Verdict:
-        """Judge a part of a content that is moderated as a whole: nothing is counted."""
-        return await self.pipeline.judge(content)
 
 
 @asynccontextmanager
@@ -96,12 +60,33 @@ async def open_runtime(
     """
     metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
+        keep = await open_keep(stack, settings, stateful=stateful)
+        lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
+
+        async def build() -> Parts:
+            return await _open_parts(settings, keep, lexicon, metrics, stateful=stateful)
+
+        try:
+            seen = await last_reload(keep.store)
+        except StoreUnavailable as error:
+            raise StoreRefused("The store does not answer.") from error
+        parts = await build()
+        runtime = Runtime(settings, metrics, parts, build, keep.store, seen=seen)
+        stack.push_async_callback(runtime.close)
+        metrics.name_model(parts.model)
+        if stateful:
+            runtime.follow()
+        yield runtime
+
+
+async def _open_parts(settings: Settings, keep: Keep, lexicon: Lexicon, metrics: Metrics, *, stateful: bool) -> Parts:
+    """All that belongs to the artefact and the policies that now lie on disk, proved by a batch that really ran."""
+    async with AsyncExitStack() as stack:
         artifact = await asyncio.to_thread(load_artifact, settings.model_dir)
         book = load_policies(
             DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset
         )
-        live = LivePolicies(book)
-        keep = await open_keep(stack, settings, stateful=stateful)
+        live, users = LivePolicies(book), Users()
         scorer = OnnxTextScorer(
             artifact,
             workers=settings.threads,
@@ -111,13 +96,13 @@ async def open_runtime(
             metrics=metrics,
         )
         stack.push_async_callback(scorer.close)
-        pipeline = await _build_pipeline(settings, artifact, scorer, live, metrics)
-        metrics.name_model(artifact.version)
-        state = build_state(keep, settings, metrics, live, pipeline.judge, (artifact.version, artifact.digest))
-        runtime = Runtime(
-            *(settings, live, metrics, artifact.version, pipeline, scorer),
-            *(state.feedback, state.versions, state.tuning, state.ledger if stateful else None),
-        )
+        pipeline = _build_pipeline(settings, artifact, scorer, lexicon, live, metrics)
+
+        async def judge(content: Content) -> Verdict:
+            with users:
+                return await pipeline.judge(content)
+
+        state = build_state(keep, settings, metrics, live, judge, (artifact.version, artifact.digest))
         try:
             for text in WARM_UP:
                 await scorer.score([(text, "")], "post")
@@ -126,9 +111,13 @@ async def open_runtime(
         if stateful:
             await start_loops(stack, state)
             if settings.shadow_model_dir is not None:
-                await _start_shadow(stack, settings, settings.shadow_model_dir, state, metrics)
-        runtime.warm = True
-        yield runtime
+                await _start_shadow(stack, settings, settings.shadow_model_dir, lexicon, state, metrics)
+        return Parts(
+            *(live, artifact.version, artifact.languages, pipeline, scorer),
+            *(state.feedback, state.versions, state.tuning, state.ledger if stateful else None),
+            users=users,
+            stack=stack.pop_all(),
+        )
 
 
 @dataclass(frozen=True)
@@ -203,7 +192,7 @@ async def start_loops(stack: AsyncExitStack, state: State) -> None:
 
 
 async def _start_shadow(
-    stack: AsyncExitStack, settings: Settings, folder: Path, state: State, metrics: Metrics
+    stack: AsyncExitStack, settings: Settings, folder: Path, lexicon: Lexicon, state: State, metrics: Metrics
 ) -> None:
     """A whole pipeline around a draft model, under the presets of its own manifest and with metrics of its own."""
     artifact = await asyncio.to_thread(load_artifact, folder)
@@ -215,17 +204,21 @@ async def _start_shadow(
     book = load_policies(
         DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset
     )
-    pipeline = await _build_pipeline(settings, artifact, scorer, LivePolicies(book), apart)
+    pipeline = _build_pipeline(settings, artifact, scorer, lexicon, LivePolicies(book), apart)
     shadow = Shadow(pipeline.judge, artifact.version, state.ledger.traffic, metrics, share=settings.shadow_share)
     shadow.start()
     stack.push_async_callback(shadow.close)
     state.ledger.shadow, state.tuning.shadow_artifact = shadow, shadow.artifact
 
 
-async def _build_pipeline(
-    settings: Settings, artifact: Artifact, scorer: OnnxTextScorer, policies: LivePolicies, metrics: Metrics
+def _build_pipeline(
+    settings: Settings,
+    artifact: Artifact,
+    scorer: OnnxTextScorer,
+    lexicon: Lexicon,
+    policies: LivePolicies,
+    metrics: Metrics,
 ) -> Pipeline:
-    lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
     stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
         "keyword": lambda _: KeywordStage(lexicon, IdentifierPatterns()),
         "semantic": lambda _: SemanticStage(scorer, window_shift=artifact.window_shift),

@@ -14,8 +14,9 @@ from service.app import create_app
 from service.config import Settings
 from service.metrics import Metrics
 from service.policy import LivePolicies, PolicyBook, name_version
+from service.runtime import Runtime
 from service.types import Content, Verdict
-from service.wiring import Runtime, build_state, open_keep, open_runtime, start_loops
+from service.wiring import build_state, open_keep, open_runtime, start_loops
 from tests.fake_runtime import FakeRuntime
 
 DIGEST = "0" * 64

@@ -28,7 +28,7 @@ from service.errors import BodyTooLarge, DeadlineExceeded, Draining, Overloaded,
 from service.log import describe
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
 BATCH_BODIES = 8  # a multipart batch of Google's may hold as many bytes as this many bodies

@@ -28,7 +28,7 @@ from service.taxonomy import CATEGORIES
 from service.types import ROLES, Content, Finding, Turn, Verdict
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 MAX_TURNS = 64
 LEAST_FINDING = 0.1  # what every stage thought of every category would bury the findings that matter

@@ -23,7 +23,7 @@ from service.taxonomy import CATEGORIES, OPENAI_CATEGORIES
 from service.types import Content, Verdict
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 KNOWN_MODELS = frozenset(
     {"omni-moderation-latest", "omni-moderation-2024-09-26", "text-moderation-latest", "text-moderation-stable"}

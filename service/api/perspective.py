@@ -26,7 +26,7 @@ from service.log import describe
 from service.types import Verdict
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 ANALYZE_PATH = f"/{VERSION}/comments:analyze"
 SUGGEST_PATH = f"/{VERSION}/comments:suggestscore"

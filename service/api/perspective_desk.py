@@ -22,7 +22,7 @@ from service.sentences import sentences, utf16_offsets
 from service.types import Content, Span, Verdict
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 MOST_SPANS = 100  # of one comment; sentences of a longer one share a span
 LEAST_HARMFUL = 0.5  # of a suggested score, from which it says that the comment was rejected
