@@ -21,8 +21,9 @@ import uvicorn
 
 from service.app import create_app
 from service.config import Settings, not_in_use
+from service.errors import WeirError
 from service.listening import Handed, bind
-from service.log import configure_logging
+from service.log import configure_logging, describe
 from service.metrics import Metrics
 from service.series import FOLDER, join_processes
 
@@ -47,6 +48,7 @@ class DrainingServer(uvicorn.Server):
         self._settings = settings
         self._handed = handed
         self._lifeline = None if handed is None else socket.socket(fileno=handed.lifeline)
+        self._reloading: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -58,6 +60,20 @@ class DrainingServer(uvicorn.Server):
         if self._lifeline is not None:
             self._lifeline.send(b"1")
             self._loop.add_reader(self._lifeline, self._lose_supervisor)
+
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(self._try_reload())
+
+    async def _try_reload(self) -> None:
+        try:
+            await self._runtime.reload("SIGHUP")
+        except WeirError as error:
+            _log.error("the reload did not happen", extra={"code": error.code})
+        except Exception as error:  # nobody waits for this task who could be told
+            _log.error("the reload failed", extra=describe(error))
 
     def _lose_supervisor(self) -> None:
         """Nothing is ever sent to a worker: what can be read is the end."""

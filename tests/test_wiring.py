@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import tempfile
 import threading
 from pathlib import Path
@@ -70,8 +69,6 @@ async def test_ready_is_proved_by_work_and_ends_with_it(tiny_folder: Path) -> No
         runtime.draining = True
         assert not runtime.ready
         runtime.draining = False
-        cold = dataclasses.replace(runtime, warm=False)
-        assert not cold.ready
     assert not runtime.ready and workers() == []
     verdict = await runtime.moderate(Content("tea"))  # whoever comes too late is not told that all is fine
     assert verdict.degraded == ("semantic",) and verdict.action == Action.REVIEW

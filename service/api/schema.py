@@ -77,6 +77,22 @@ class ErrorFacts(TypedDict):
     request_id: str
 
 
+class PolicyInForce(TypedDict):
+    """A policy's version; `number` is that of its thresholds, 0 for its own."""
+
+    version: str
+    preset: str
+    number: int
+
+
+class ReloadReply(TypedDict):
+    """What is in force now, and the model that was before."""
+
+    model: str
+    before: str
+    policies: dict[str, PolicyInForce]
+
+
 class ErrorReply(TypedDict):
     """Every error of Weir's own dialect."""
 
