@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from loadtest.texts import neutral_texts, rows_of
 from service.api.body import parse
 from service.api.errors import json_response
 from service.api.native import ModerateRequest, to_reply
@@ -28,14 +29,12 @@ from service.language import LanguageDetector
 from service.log import OneLine
 from service.normalize import views
 from service.policy import decide
+from service.runtime import Runtime
 from service.stages.identifiers import IdentifierPatterns
 from service.stages.keyword import KeywordStage
 from service.stages.lexicon import load_lexicon
 from service.types import Content, Verdict
-from service.runtime import Runtime
 from service.wiring import open_runtime
-
-from loadtest.texts import neutral_texts, rows_of
 
 AT_ONCE = 8
 ROUNDS = 3
@@ -128,7 +127,7 @@ async def parts(runtime: Runtime, texts: Sequence[str]) -> dict[str, float]:
     return {
         "parse the body": part(lambda body: parse(ModerateRequest, json.loads(body.decode("utf-8-sig"))), bodies),
         "views": part(views, texts),
-        "keyword stage, with views": part(keyword._inspect, texts),  # noqa: SLF001 - what `inspect` awaits nothing in
+        "keyword stage, with views": part(keyword._inspect, texts),
         "  of which the lexicon": part(lexicon.matches, texts),
         "  of which identifiers": part(identifiers.identifiers, texts),
         "tokens (as in the ceiling)": part(lambda text: (scorer.windows(text), scorer.tokenize(text)), texts),

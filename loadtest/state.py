@@ -18,8 +18,8 @@ from pathlib import Path
 
 from service.config import Settings
 from service.feedback.desk import Opinion
-from service.types import Content
 from service.runtime import Runtime
+from service.types import Content
 from service.wiring import open_runtime
 
 TEXT = "The ferry left at nine, and nobody on the pier knew when the next one would come. " * 5  # 400 characters
