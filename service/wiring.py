@@ -70,10 +70,9 @@ async def open_runtime(
             seen = await last_reload(keep.store)
         except StoreUnavailable as error:
             raise StoreRefused("The store does not answer.") from error
-        parts = await build()
-        runtime = Runtime(settings, metrics, parts, build, keep.store, seen=seen)
+        runtime = Runtime(settings, metrics, await build(), build, keep.store, seen=seen)
         stack.push_async_callback(runtime.close)
-        metrics.name_model(parts.model)
+        metrics.name_model(runtime.model)
         if stateful:
             runtime.follow()
         yield runtime
