@@ -10,13 +10,14 @@ import asyncio
 import hashlib
 import logging
 import re
+import secrets
 import time
-import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.admission import JUDGED_PATHS, Admission, deadline_of
@@ -34,6 +35,8 @@ OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi
 BATCH_BODIES = 8  # a multipart batch of Google's may hold as many bytes as this many bodies
 CLIENT_GONE = 499  # nginx's number for a caller that left; only ever seen in logs and metrics
 
+Endpoint = Callable[[Request], Awaitable[Response]]
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 _log = logging.getLogger("weir.request")
 
@@ -50,15 +53,22 @@ class RequestIds:
             self.outside = given.decode("ascii")
             self.inside = "sha256:" + hashlib.sha256(given).hexdigest()[:16]
         else:
-            self.outside = self.inside = "req_" + uuid.uuid4().hex
+            self.outside = self.inside = "req_" + secrets.token_hex(16)
 
 
 class Edge:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, routes: frozenset[str]) -> None:
-        """`routes` are the paths that may stand in a metric's label."""
+    def __init__(
+        self, app: ASGIApp, settings: Settings, routes: frozenset[str], direct: Mapping[str, Endpoint]
+    ) -> None:
+        """`routes` are the paths that may stand in a metric's label.
+
+        `direct`: POST on these paths goes to the endpoint at once. Whoever sends texts one by one would else pay as
+        much for routing as for the verdict; these endpoints take nothing but the request, and raise WeirErrors only.
+        """
         self._app = app
+        self._direct = direct
         self._keys = settings.caller_keys
         self._max_body_bytes = settings.max_body_bytes
         self._budget_s = settings.request_budget_s
@@ -90,13 +100,21 @@ class Edge:
         """Hand the request on, for as long as its caller gives it."""
         deadline_s: float | None = scope["state"].get("deadline_s")
         if deadline_s is None:
-            await self._app(scope, exchange.receive, exchange.send)
+            await self._route(scope, exchange)
             return
         try:
             async with asyncio.timeout(deadline_s - (time.perf_counter() - exchange.started)):
-                await self._app(scope, exchange.receive, exchange.send)
+                await self._route(scope, exchange)
         except TimeoutError:
             raise DeadlineExceeded("There was no verdict within X-Weir-Deadline-Ms.") from None
+
+    async def _route(self, scope: Scope, exchange: _Exchange) -> None:
+        endpoint = self._direct.get(scope["path"]) if scope["method"] == "POST" else None
+        if endpoint is None:
+            await self._app(scope, exchange.receive, exchange.send)
+            return
+        response = await endpoint(Request(scope, exchange.receive, exchange.send))
+        await response(scope, exchange.receive, exchange.send)
 
     def _admit(self, scope: Scope, most_bytes: int) -> AbstractContextManager[None]:
         """Refuse what need not be read: a draining service, a bad key, an announced size over the limit, an overload.
@@ -134,13 +152,16 @@ class Edge:
         state = scope["state"]
         if "code" in state:
             metrics.rejections.labels(state["code"]).inc()
+        # Probes and scrapes would drown the rest; of refusals `admission` tells, since a line each costs too much.
+        quiet = (route in OPEN_PATHS and exchange.status < 400) or state.get("code") == Overloaded.code
+        level = logging.DEBUG if quiet else logging.INFO
+        if not _log.isEnabledFor(level):
+            return
         facts = {"route": route, "status": exchange.status, "ms": round(seconds * 1000, 2), "id": exchange.ids.inside}
         facts.update((key, state[key]) for key in ("action", "chars", "items", "code") if key in state)
         if "caller" in state and state["caller"].name:
             facts["key"] = state["caller"].name
-        # Probes and scrapes would drown the rest; of refusals `admission` tells, since a line each costs too much.
-        quiet = (route in OPEN_PATHS and exchange.status < 400) or state.get("code") == Overloaded.code
-        _log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=facts)
+        _log.log(level, "request", extra=facts)
 
 
 class _Exchange:

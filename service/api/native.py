@@ -7,7 +7,7 @@ built are absent from the reply and refused in the request.
 from __future__ import annotations
 
 import logging
-import uuid
+import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,7 +93,7 @@ def to_reply(verdict: Verdict, *, with_explanation: bool = True) -> dict[str, An
     """A verdict as JSON."""
     top = verdict.top
     reply: dict[str, Any] = {
-        "id": "mod_" + uuid.uuid4().hex,
+        "id": "mod_" + secrets.token_hex(16),
         "action": verdict.action.wire,
         "flagged": verdict.flagged,
         "harm_type": None if top is None else CATEGORIES[top.category].harm_type,

@@ -6,7 +6,7 @@ known are ignored, as clients of the original expect. What is Weir's own stands 
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -132,4 +132,4 @@ async def moderations(request: Request) -> Response:
     verdicts = await while_connected(request, each(judge))
     request.state.action = max(verdict.action for verdict in verdicts).wire
     results = [to_result(verdict) for verdict in verdicts]
-    return json_response({"id": "modr-" + uuid.uuid4().hex, "model": runtime.model, "results": results})
+    return json_response({"id": "modr-" + secrets.token_hex(16), "model": runtime.model, "results": results})
