@@ -33,6 +33,7 @@ class Metrics:
         """Make every series. `shared` and `apart` as in `SeriesBook`."""
         self._book = book = SeriesBook(shared, apart=apart)
         self.registry = book.registry
+        self.shared = shared
         self._model_now = ""
         self._policies_now: dict[str, tuple[str, str]] = {}
         self.requests = book.counter("weir_requests", "Requests answered.", "route", "status")
@@ -70,7 +71,10 @@ class Metrics:
         self.worker_restarts = count_restarts(book)
         self.reloads = book.counter("weir_reloads", "Reloads of model and policies, by outcome.", "outcome")
         self.limit_fallbacks = book.counter(
-            "weir_rate_limit_fallbacks", "Requests limited by this process alone, because Redis was away."
+            "weir_rate_limit_fallbacks", "Requests limited by this host alone, because Redis was away."
+        )
+        self.limits_open = book.gauge(
+            "weir_rate_limit_breaker_open", "1 while rate limits leave Redis alone after failures.", across="livemax"
         )
 
     def _add_feedback(self, book: SeriesBook) -> None:
@@ -164,7 +168,7 @@ class Metrics:
     def count_verdict(self, verdict: Verdict) -> None:
         """Count one verdict: its action, the categories it flags and the stages it lacks."""
         self.verdicts.labels(verdict.action.wire).inc()
-        for judgement in verdict.judgements:
+        for judgement in verdict.judgements if verdict.flagged else ():
             if judgement.flagged:
                 self.flags.labels(judgement.category).inc()
         for entry in verdict.degraded:

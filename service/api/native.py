@@ -21,6 +21,7 @@ from service.api.auth import Caller
 from service.api.body import Parts, check_text, each, join, parse, read_json, while_connected
 from service.api.errors import json_response
 from service.api.explain import explain
+from service.api.quota import charge
 from service.api.schema import BatchReply, ErrorReply, ModerateReply, PolicyReply, takes
 from service.errors import EmptyInput, TextTooLong, TooManyItems, WeirError
 from service.log import describe
@@ -91,18 +92,22 @@ def to_content(request: ModerateRequest, caller: Caller, header_policy: str | No
 
 def to_reply(verdict: Verdict, *, with_explanation: bool = True) -> dict[str, Any]:
     """A verdict as JSON."""
-    top = verdict.top
+    top, flagged = verdict.top, verdict.flagged
     reply: dict[str, Any] = {
         "id": "mod_" + secrets.token_hex(16),
         "action": verdict.action.wire,
-        "flagged": verdict.flagged,
+        "flagged": flagged,
         "harm_type": None if top is None else CATEGORIES[top.category].harm_type,
         "confidence": _confidence(verdict),
     }
     if with_explanation:
         reply["explanation"] = explain(verdict)
     reply["categories"] = {
-        j.category: {"score": round(j.score, 6), "threshold": j.threshold, "flagged": j.flagged}
+        j.category: {
+            "score": round(j.score, 6) if j.score else 0.0,
+            "threshold": j.threshold,
+            "flagged": flagged and j.flagged,
+        }
         for j in verdict.judgements
     }
     reply["findings"] = [_finding(f) for f in verdict.findings if f.score >= LEAST_FINDING or f.overrides]
@@ -160,6 +165,7 @@ async def moderate(request: Request) -> Response:
     wanted = parse(ModerateRequest, await read_json(request))
     limit = runtime.settings.max_text_chars
     content = to_content(wanted, request.state.caller, request.headers.get(POLICY_HEADER), limit)
+    await charge(request, 1)
     request.state.chars = len(content.text)
     verdict = await while_connected(request, runtime.moderate(content))
     request.state.action = verdict.action.wire
@@ -180,6 +186,7 @@ async def moderate_batch(request: Request) -> Response:
         raise EmptyInput("There are no items to judge.", param="items")
     if len(items) > runtime.settings.max_items:
         raise TooManyItems(f"There are over {runtime.settings.max_items} items.", param="items")
+    await charge(request, len(items))
     request.state.items = len(items)
     header_policy = request.headers.get(POLICY_HEADER)
     judge = [partial(judge_item, runtime, item, request.state.caller, header_policy) for item in items]
