@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from service.errors import StartRefused
+from service.rates import RateLimits
 
 PREFIX = "WEIR_"
 CONCURRENT_ITEMS = 8  # texts of one request that are judged at once; together they hold a quarter of the queue at most
@@ -117,6 +118,7 @@ class Settings(BaseModel):
     # Who may call.
     api_keys: tuple[ApiKey, ...] = ()
     admin_keys: tuple[ApiKey, ...] = ()
+    rate_limit: RateLimits = RateLimits()  # in texts, for each key: `600/min,batch=6000/min,trusted=off`
     secret: SecretStr | None = None
 
     # Perspective's dialect.
@@ -163,6 +165,12 @@ class Settings(BaseModel):
             raise ValueError("two keys have the same name")
         return keys
 
+    @field_validator("rate_limit", mode="before")
+    @classmethod
+    def _parse_rates(cls, value: object) -> object:
+        """Take the form of the environment."""
+        return RateLimits.parse(value) if isinstance(value, str) else value
+
     @field_validator("image_hosts", "cors_origins", mode="before")
     @classmethod
     def _parse_hosts(cls, value: object) -> object:
@@ -174,6 +182,17 @@ class Settings(BaseModel):
     def _lower(cls, value: object) -> object:
         """Take `INFO` as well as `info`."""
         return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        """Refuse keys that cannot be told apart, and rates of keys that do not exist."""
+        if {key.sha256 for key in self.api_keys} & {key.sha256 for key in self.admin_keys}:
+            raise ValueError("WEIR_API_KEYS and WEIR_ADMIN_KEYS share a key")
+        if self.rate_limit != RateLimits() and not self.api_keys:
+            raise ValueError("WEIR_RATE_LIMIT needs WEIR_API_KEYS: it is keys that are limited")
+        if set(self.rate_limit.own) - {key.name for key in self.caller_keys}:
+            raise ValueError("WEIR_RATE_LIMIT names a key that is not in WEIR_API_KEYS or WEIR_ADMIN_KEYS")
+        return self
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
@@ -192,8 +211,6 @@ class Settings(BaseModel):
             raise ValueError("WEIR_REPLICAS over 1 needs WEIR_SECRET: replicas take each other's receipts")
         if self.judge_url is None and (self.judge_model is not None or self.judge_key is not None):
             raise ValueError("WEIR_JUDGE_MODEL and WEIR_JUDGE_KEY need WEIR_JUDGE_URL")
-        if {key.sha256 for key in self.api_keys} & {key.sha256 for key in self.admin_keys}:
-            raise ValueError("WEIR_API_KEYS and WEIR_ADMIN_KEYS share a key")
         if self.max_text_chars > self.max_body_bytes:
             raise ValueError("WEIR_MAX_TEXT_CHARS is over WEIR_MAX_BODY_BYTES, so that it could never be reached")
         return self

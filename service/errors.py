@@ -25,6 +25,7 @@ Owns the one table of what can go wrong. Refuses to know HTTP frameworks and dia
     ├── PreconditionRequired           428  precondition_required
     ├── ReloadRefused                  422  artifact_invalid, policy_invalid
     ├── Overloaded                     429  overloaded
+    ├── RateLimited                    429  rate_limited
     ├── DeadlineExceeded               503  deadline_exceeded
     ├── ScorerFailed                   503  scorer_failed
     ├── StoreUnavailable               503  store_unavailable
@@ -181,6 +182,14 @@ class Overloaded(WeirError):
 
     status = 429
     code = "overloaded"
+    retry_after_s = 1
+
+
+class RateLimited(WeirError):
+    """The key has had as much judged as it may for now."""
+
+    status = 429
+    code = "rate_limited"
     retry_after_s = 1
 
 

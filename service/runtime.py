@@ -27,6 +27,7 @@ from service.log import describe
 from service.metrics import Metrics
 from service.pipeline import Pipeline
 from service.policy import LivePolicies
+from service.rates import Standing
 from service.records import ChainKey, Store, Version
 from service.types import Content, Verdict
 
@@ -54,6 +55,18 @@ class LoadedScorer(Protocol):
     @property
     def capacity(self) -> int:
         """Texts that may wait."""
+        ...
+
+
+class Limits(Protocol):
+    """Charges keys for what they have judged."""
+
+    def refused(self, name: str) -> Standing | None:
+        """The standing of a key that is known to have nothing left."""
+        ...
+
+    async def take(self, name: str, cost: int) -> Standing | None:
+        """Charge a key; None where it has no limit."""
         ...
 
 
@@ -124,6 +137,7 @@ class Runtime:
         store: Store,
         *,
         seen: int,
+        limits: Limits | None = None,
     ) -> None:
         """`build` opens new parts from what now lies on disk, warmed by a batch; it raises StartRefused.
 
@@ -131,6 +145,7 @@ class Runtime:
         """
         self.settings = settings
         self.metrics = metrics
+        self.limits = limits
         self.draining = False
         self.parts = parts
         self._build = build

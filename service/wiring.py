@@ -16,6 +16,7 @@ from typing import Any
 
 from service.backends.artifact import Artifact, load_artifact
 from service.backends.batcher import SLICE_ITEMS
+from service.backends.buckets import HostBuckets, Limiter
 from service.backends.onnx_text import OnnxTextScorer
 from service.backends.secret import load_secrets
 from service.backends.sqlite_store import SqliteStore
@@ -70,12 +71,29 @@ async def open_runtime(
             seen = await last_reload(keep.store)
         except StoreUnavailable as error:
             raise StoreRefused("The store does not answer.") from error
-        runtime = Runtime(settings, metrics, await build(), build, keep.store, seen=seen)
+        limits = _open_limits(stack, settings, metrics)
+        runtime = Runtime(settings, metrics, await build(), build, keep.store, seen=seen, limits=limits)
         stack.push_async_callback(runtime.close)
         metrics.name_model(runtime.model)
         if stateful:
             runtime.follow()
         yield runtime
+
+
+def _open_limits(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> Limiter | None:
+    """What charges keys; the cache's Redis rather than the store's, which writes all it is told to disk."""
+    names = [key.name for key in settings.caller_keys if settings.rate_limit.of(key.name) is not None]
+    if not names:
+        return None
+    url = settings.cache_url or settings.store_url
+    shared = None
+    if url is not None:
+        from service.backends.redis_buckets import RedisBuckets  # here, as for the store
+
+        shared = RedisBuckets(url.get_secret_value(), metrics)
+    limiter = Limiter(settings.rate_limit, HostBuckets(metrics.shared, names), shared, metrics)
+    stack.push_async_callback(limiter.close)
+    return limiter
 
 
 async def _open_parts(settings: Settings, keep: Keep, lexicon: Lexicon, metrics: Metrics, *, stateful: bool) -> Parts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from service.config import Settings
 from service.errors import DeadlineExceeded, Overloaded, ScorerFailed
@@ -64,6 +65,7 @@ class FakeRuntime:
     draining: bool = False
     policies: PolicyBook = field(default_factory=lambda: PolicyBook({n: _policy(n) for n in ("default", "kids")}))
     feedback: FakeDesk = field(default_factory=FakeDesk)
+    limits: Any = None
     scorer: FakeLoad = field(default_factory=FakeLoad)
     seen: list[Content] = field(default_factory=list)
     running: int = 0

@@ -24,8 +24,9 @@ from service.api.admission import JUDGED_PATHS, Admission, deadline_of
 from service.api.auth import authorize
 from service.api.errors import error_response
 from service.api.google import BATCH_PATH, is_google
+from service.api.quota import quota_headers, refuse_at_once
 from service.config import Settings
-from service.errors import BodyTooLarge, DeadlineExceeded, Draining, Overloaded, WeirError
+from service.errors import BodyTooLarge, DeadlineExceeded, Draining, Overloaded, RateLimited, WeirError
 from service.log import describe
 
 if TYPE_CHECKING:
@@ -129,7 +130,9 @@ class Edge:
             raise Draining("This replica is about to stop; ask again.")
         if path != BATCH_PATH:  # each part of a batch brings its own key
             query = scope["query_string"] if is_google(path) else None
-            scope["state"]["caller"] = authorize(scope["headers"], self._keys, query)
+            caller = scope["state"]["caller"] = authorize(scope["headers"], self._keys, query)
+            if path in JUDGED_PATHS:
+                refuse_at_once(runtime.limits, caller, scope["state"])
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
         size = int(length[:20]) if length.isdigit() else None
         if size is not None and size > most_bytes:
@@ -152,8 +155,9 @@ class Edge:
         state = scope["state"]
         if "code" in state:
             metrics.rejections.labels(state["code"]).inc()
-        # Probes and scrapes would drown the rest; of refusals `admission` tells, since a line each costs too much.
-        quiet = (route in OPEN_PATHS and exchange.status < 400) or state.get("code") == Overloaded.code
+        # Probes and scrapes would drown the rest, and a line for each refusal costs more than the refusal.
+        refused = state.get("code") in (Overloaded.code, RateLimited.code)
+        quiet = (route in OPEN_PATHS and exchange.status < 400) or refused
         level = logging.DEBUG if quiet else logging.INFO
         if not _log.isEnabledFor(level):
             return
@@ -191,6 +195,7 @@ class _Exchange:
                 *message.get("headers", ()),
                 (b"x-request-id", self.ids.outside.encode("ascii")),
                 (b"x-content-type-options", b"nosniff"),
+                *quota_headers(self._scope["state"]),
             ]
         await self._send(message)
 

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from service.api.body import check_text, each, parse, read_json, while_connected
 from service.api.errors import json_response
+from service.api.quota import charge
 from service.api.schema import ModerationsReply, takes
 from service.errors import BadInput, EmptyInput, TooManyItems, UnknownModel, Unsupported
 from service.taxonomy import CATEGORIES, OPENAI_CATEGORIES
@@ -125,6 +126,7 @@ async def moderations(request: Request) -> Response:
     check_model(wanted.model, runtime.model)
     texts = to_texts(wanted.input, settings.max_items, settings.max_text_chars)
     policy = request.state.caller.choose_policy(request.headers.get(POLICY_HEADER))
+    await charge(request, len(texts))
     request.state.items = len(texts)
     request.state.chars = sum(map(len, texts))
     # No spans: this shape has no place for them, and they cost a second look.
