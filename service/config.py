@@ -113,6 +113,9 @@ class Settings(BaseModel):
     preset: Literal["strict", "balanced", "permissive"] = "balanced"
     threads: Count = Field(default_factory=_default_threads)
     queue_items: Count = 1024
+    fail_open: tuple[
+        str, ...
+    ] = ()  # stages whose failure leaves the action as it is; it is named and counted all the same
     screen: Literal["on", "off"] = "on"
 
     # Who may call.
@@ -171,7 +174,7 @@ class Settings(BaseModel):
         """Take the form of the environment."""
         return RateLimits.parse(value) if isinstance(value, str) else value
 
-    @field_validator("image_hosts", "cors_origins", mode="before")
+    @field_validator("image_hosts", "cors_origins", "fail_open", mode="before")
     @classmethod
     def _parse_hosts(cls, value: object) -> object:
         """Take the comma-separated form of the environment."""

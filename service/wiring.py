@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import tomllib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +33,12 @@ from service.feedback.versions import PolicyVersions
 from service.goal_files import load_goals
 from service.language import LanguageDetector
 from service.metrics import Metrics
+from service.parts import Parts, Users
 from service.pipeline import Gate, Pipeline, Step, always, has_context
 from service.policy import LivePolicies
 from service.policy_files import load_policies
 from service.records import Store
-from service.runtime import Parts, Runtime, Users, last_reload
+from service.runtime import Runtime, last_reload
 from service.stages.composition import CompositionStage, is_sexual
 from service.stages.context import ContextStage
 from service.stages.identifiers import IdentifierPatterns
@@ -244,24 +245,36 @@ def _build_pipeline(
             scorer, trusted_roles=options["trusted_roles"], window_shift=artifact.window_shift
         ),
     }
-    steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s)
+    steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s, settings.fail_open)
     return Pipeline(steps, policies, LanguageDetector(artifact.languages), artifact.version, metrics)
 
 
-def load_steps(path: Path, stages: Mapping[str, Callable[[dict[str, Any]], Stage]], budget_s: float) -> list[Step]:
-    """The pipeline's steps as `pipeline.toml` lists them; raises StartRefused for a name that does not exist."""
+def load_steps(
+    path: Path,
+    stages: Mapping[str, Callable[[dict[str, Any]], Stage]],
+    budget_s: float,
+    fail_open: Sequence[str] = (),
+) -> list[Step]:
+    """The pipeline's steps as `pipeline.toml` lists them; raises StartRefused for a name that does not exist.
+
+    `fail_open` names further stages whose failure leaves the action as it is.
+    """
     steps: list[Step] = []
+    names: list[str] = []
     for entry in tomllib.loads(path.read_text(encoding="utf-8"))["steps"]:
         name, gate = entry["stage"], entry.get("gate", "always")
         if name not in stages or gate not in GATES:
             raise StartRefused(f"{path.name}: there is no stage {name!r} or no gate {gate!r}")
+        names.append(name)
         steps.append(
             Step(
                 stages[name](entry),
                 budget_s=min(float(entry["budget_s"]), budget_s),
                 gate=GATES[gate],
-                fail_open=bool(entry.get("fail_open", False)),
+                fail_open=name in fail_open or bool(entry.get("fail_open", False)),
                 beside=bool(entry.get("beside", False)),
             )
         )
+    if unknown := sorted(set(fail_open) - set(names)):
+        raise StartRefused(f"WEIR_FAIL_OPEN: there is no stage {unknown[0]!r}; there are {', '.join(names)}")
     return steps

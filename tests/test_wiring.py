@@ -140,6 +140,15 @@ def test_no_step_has_more_time_than_the_request(tmp_path: Path) -> None:
     assert made.budget_s == 2.5 and made.fail_open
 
 
+async def test_an_operator_says_which_stages_may_fail(tiny_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.toml"
+    path.write_text("[[steps]]\nstage = 'keyword'\nbudget_s = 1\n", encoding="utf-8")
+    (made,) = load_steps(path, {"keyword": lambda options: None}, 2.5, ("keyword",))  # type: ignore[dict-item,return-value]
+    assert made.fail_open
+    said = await refusal(settings(tiny_folder, fail_open=("context", "oracle")))
+    assert "WEIR_FAIL_OPEN" in said and "'oracle'" in said and "semantic" in said
+
+
 async def test_learnt_lines_outlive_a_start_but_not_another_preset_or_artefact(
     tiny_folder: Path, own_folder: Path, tmp_path: Path
 ) -> None:
