@@ -63,7 +63,7 @@ class Table:
         """Say that something was left out."""
         print(f"\n{scenario}\n  left out: {why}", flush=True)
 
-    def attempt(self, scenario: str, work: Callable[[], None]) -> None:
+    def attempt(self, scenario: str, work: Callable[[], object]) -> None:
         """Do one scenario; what goes wrong in it is told and does not end the others."""
         try:
             work()

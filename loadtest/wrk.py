@@ -33,9 +33,7 @@ class Closed:
     client_us: float
 
 
-def closed_loop(
-    gateway: Gateway, path: str, bodies: Sequence[Any], seconds: float, connections: int = 32
-) -> Closed:
+def closed_loop(gateway: Gateway, path: str, bodies: Sequence[Any], seconds: float, connections: int = 32) -> Closed:
     """Send `bodies` as JSON for so many seconds. Raises RuntimeError where wrk is missing or an answer is no 200."""
     wrk = shutil.which("wrk")
     if wrk is None:
