@@ -1,4 +1,4 @@
-"""The command line: `weir serve`, `weir moderate`, `weir key new`.
+"""The command line: `weir serve`, `weir moderate`, `weir metrics`, `weir key new`.
 
 Owns arguments, exit codes and the one sentence that a refused start prints. Refuses to do the work itself.
 """
@@ -67,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     moderate.add_argument("--role", default="", help="user, assistant ...: for lines that name none")
     moderate.set_defaults(run=_moderate)
 
+    metrics = commands.add_parser(
+        "metrics", help="list every series of /metrics", description="Name, type, labels and meaning, a line for each."
+    )
+    metrics.set_defaults(run=_metrics)
+
     key = commands.add_parser("key", help="make a key").add_subparsers(required=True, metavar="COMMAND")
     new = key.add_parser("new", help="print a new key, once, and its line for WEIR_API_KEYS")
     new.add_argument("name", nargs="?", default="key", metavar="NAME")
@@ -83,6 +88,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     from service.serve import run  # `weir key new` need not load a web framework
 
     run(settings, arguments.worker)
+    return 0
+
+
+def _metrics(arguments: argparse.Namespace) -> int:
+    from service.metrics import Metrics
+
+    for series in sorted(Metrics().catalogue, key=lambda series: series.name):
+        print(f"{series.name}\t{series.kind}\t{','.join(series.labels) or '-'}\t{series.help}")
     return 0
 
 
