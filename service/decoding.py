@@ -160,8 +160,8 @@ def _from_binary(token: str) -> str | None:
 
 def _may_hold_base64(text: str) -> bool:
     """Whether there is a word as long as `_from_base64` wants it, and a sign of both cases."""
-    long = any(len(word) >= 12 or (len(word) >= 8 and "=" in word) for word in text.split())
-    return long and _BASE64_GATE.search(text) is not None
+    longest = max(map(len, text.split()), default=0)
+    return (longest >= 12 or (longest >= 8 and "=" in text)) and _BASE64_GATE.search(text) is not None
 
 
 def _may_hold(first: re.Pattern[str]) -> Callable[[str], object]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from service import confusables, decoding, folding, spelling, wordplay
 from service.view import Edit, View, original
 
-__all__ = ["SPELLINGS", "View", "views"]
+__all__ = ["SPELLINGS", "Readings", "View", "views"]
 
 MAX_VIEWS = 8
 _DEPTH = 3  # carriers inside carriers
@@ -57,6 +57,21 @@ def views(text: str) -> tuple[View, ...]:
             found += [extra.named(f"{view.name}-folded") for extra in _ambiguous_views(view, view)[-1:]]
     first_of = {view.text: view for view in reversed(found)}
     return tuple(view for view in found if first_of[view.text] is view)[:MAX_VIEWS]
+
+
+class Readings:
+    """`views`, with those of the last text kept: stages read one text after the other. For any thread."""
+
+    def __init__(self) -> None:
+        self._last = "", views("")
+
+    def __call__(self, text: str) -> tuple[View, ...]:
+        """The readings of a text."""
+        known, found = self._last
+        if text is not known:
+            found = views(text)
+            self._last = text, found
+        return found
 
 
 def _is_plain(text: str) -> bool:

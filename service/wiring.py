@@ -33,6 +33,7 @@ from service.feedback.versions import PolicyVersions
 from service.goal_files import load_goals
 from service.language import LanguageDetector
 from service.metrics import Metrics
+from service.normalize import Readings
 from service.parts import Parts, Users
 from service.pipeline import Gate, Pipeline, Step, always, has_context
 from service.policy import LivePolicies
@@ -237,9 +238,10 @@ def _build_pipeline(
     policies: LivePolicies,
     metrics: Metrics,
 ) -> Pipeline:
+    read = Readings()
     stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
-        "keyword": lambda _: KeywordStage(lexicon, IdentifierPatterns()),
-        "semantic": lambda _: SemanticStage(scorer, window_shift=artifact.window_shift),
+        "keyword": lambda _: KeywordStage(lexicon, IdentifierPatterns(), read),
+        "semantic": lambda _: SemanticStage(scorer, window_shift=artifact.window_shift, read=read),
         "composition": lambda _: CompositionStage(),
         "context": lambda options: ContextStage(
             scorer, trusted_roles=options["trusted_roles"], window_shift=artifact.window_shift

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -59,10 +59,16 @@ class KeywordStage:
 
     name = STAGE
 
-    def __init__(self, lexicon: Lexicon, identifiers: IdentifierPatterns | None = None) -> None:
-        """Both are immutable and may be shared between stages."""
+    def __init__(
+        self,
+        lexicon: Lexicon,
+        identifiers: IdentifierPatterns | None = None,
+        read: Callable[[str], Sequence[View]] = views,
+    ) -> None:
+        """All may be shared between stages; `read` gives a text's readings, the plain one first."""
         self._lexicon = lexicon
         self._identifiers = identifiers
+        self._read = read
 
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """Findings of the lexicon and, where there are identifier patterns, of those."""
@@ -72,7 +78,7 @@ class KeywordStage:
 
     def _inspect(self, text: str) -> list[Finding]:
         by_category: dict[str, list[_Seen]] = {}
-        readings = views(text)
+        readings = self._read(text)
         for seen in self._seen(readings):
             by_category.setdefault(seen.match.pattern.rule.category, []).append(seen)
         found = [finding for group in by_category.values() for finding in _best(group)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from service.normalize import SPELLINGS, View, views
@@ -46,8 +46,10 @@ class SemanticStage:
 
     name = "semantic"
 
-    def __init__(self, scorer: Scorer, *, window_shift: float) -> None:
+    def __init__(self, scorer: Scorer, *, window_shift: float, read: Callable[[str], Sequence[View]] = views) -> None:
+        """`read` gives a text's readings, the plain one first."""
         self._scorer = scorer
+        self._read = read
         self._window_shift = window_shift
 
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
@@ -77,7 +79,7 @@ class SemanticStage:
 
     def _pieces(self, text: str) -> list[Piece]:
         """Every window of the first view, and those of the other views that the first one does not hold already."""
-        first, *others = telling_views(views(text))
+        first, *others = telling_views(self._read(text))
         pieces = [Piece(first, span) for span in self._scorer.windows(first.text)]
         for view in others:
             for span in self._scorer.windows(view.text):
