@@ -107,14 +107,22 @@ class Pipeline:
         findings: list[Finding] = []
         failed: list[Step] = []
         timings: dict[str, float] = {}
-        naming: asyncio.Task[tuple[str, bool]] | None = None
+        language: tuple[str, bool] | None = None
         for group in self._groups:
             so_far = tuple(findings)
             due = [step for step in group if step.gate(content, so_far)]
-            running = [asyncio.create_task(self._attempt(step, content, so_far)) for step in due]
-            if naming is None:  # after the stages, so that it too is done while the model computes
-                naming = asyncio.create_task(self._name_language(content.text))
-            for outcome in await asyncio.gather(*running):
+            others = [asyncio.create_task(self._attempt(step, content, so_far)) for step in due[:-1]]
+            try:
+                if others:
+                    await asyncio.sleep(0)  # so that they have handed over their texts before this computes
+                if language is None:
+                    language = self._language_of(content.text)
+                last = [await self._attempt(due[-1], content, so_far)] if due else []  # a task less
+                outcomes = [*await asyncio.gather(*others), *last]
+            finally:
+                for task in others:
+                    task.cancel()
+            for outcome in outcomes:
                 if isinstance(outcome.error, Overloaded):
                     raise outcome.error
                 if outcome.error is not None:
@@ -122,7 +130,7 @@ class Pipeline:
                 findings.extend(outcome.findings)
                 timings[outcome.step.stage.name] = outcome.seconds * 1e3
                 self._metrics.stage_seconds.labels(outcome.step.stage.name).observe(outcome.seconds)
-        language = await naming if naming is not None else self._language_of(content.text)
+        language = language or self._language_of(content.text)
         return self._verdict(content, policy, findings, language=language, failed=failed, timings=timings, begun=begun)
 
     @staticmethod
@@ -135,9 +143,6 @@ class Pipeline:
         except Exception as error:  # a stage's own defect must not become "fine", nor take the process down
             return Outcome(step, (), error, time.perf_counter() - started)
         return Outcome(step, tuple(found), None, time.perf_counter() - started)
-
-    async def _name_language(self, text: str) -> tuple[str, bool]:
-        return self._language_of(text)
 
     @staticmethod
     def _note_failure(step: Step, error: Exception, failed: list[Step]) -> None:
