@@ -25,6 +25,7 @@ from typing import Any
 
 MOST_CONNECTIONS = 1024
 PATIENCE_S = 30.0  # for the last answers
+REFUSED_S = 0.1  # before a closed loop tries a closed door again
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What came of a stream. Latencies in milliseconds; `good` and `refused` are answers of 200 and of 429."""
+    """What came of a stream. Latencies in milliseconds; `good` and `refused` are answers of 200 and of 429.
+
+    `lost` requests have no answer; of those `broken` were written to a connection that ended before it came.
+    """
 
     name: str
     sent: int
@@ -48,6 +52,7 @@ class Seen:
     refused: int
     other: int
     lost: int
+    broken: int
     seconds: float
     p50_ms: float
     p99_ms: float
@@ -113,7 +118,7 @@ class _Streaming:
         self._open = 0
         self._begun = self._ends = 0.0
         self._opening: set[asyncio.Task[None]] = set()
-        self.sent = self.lost_count = self.in_flight = 0
+        self.sent = self.lost_count = self.broken = self.in_flight = 0
         self.moments: list[tuple[float, float, int]] = []
 
     def _written(self) -> Iterator[bytes]:
@@ -135,7 +140,7 @@ class _Streaming:
                 self._serve()
             await asyncio.sleep(self._seconds)
         patience = time.perf_counter() + PATIENCE_S
-        while (self.in_flight or self._due) and time.perf_counter() < patience:
+        while (self.in_flight or self._due) and time.perf_counter() < patience:  # noqa: ASYNC110 - two counts, no event
             await asyncio.sleep(0.01)
         self.lost_count += self.in_flight + len(self._due)
         for task in self._opening:
@@ -176,6 +181,10 @@ class _Streaming:
             self.lost_count += 1
             if self._due:
                 self._due.popleft()
+            await asyncio.sleep(REFUSED_S)
+            if not self._stream.rate and time.perf_counter() < self._ends:
+                self._due.append(time.perf_counter())
+                asyncio.get_running_loop().call_soon(self._serve)
             return
         self._idle.append(connection)
         self._serve()
@@ -199,6 +208,7 @@ class _Streaming:
         if due:
             self.in_flight -= 1
             self.lost_count += 1
+            self.broken += 1
             if not self._stream.rate and time.perf_counter() < self._ends:
                 self._due.append(time.perf_counter())
         self._serve()
@@ -222,7 +232,7 @@ async def _all(url: str, streams: Sequence[Stream], seconds: float) -> list[Seen
         other = len(one.moments) - len(good) - len(refused)
         found.append(
             Seen(
-                *(stream.name, one.sent, len(good), len(refused), other, one.lost_count, seconds),
+                *(stream.name, one.sent, len(good), len(refused), other, one.lost_count, one.broken, seconds),
                 *(quantile(good, 0.5), quantile(good, 0.99), quantile(refused, 0.5), cpu, one.moments),
             )
         )
