@@ -99,6 +99,7 @@ class Settings(BaseModel):
     drain_s: Seconds = 5.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "plain"] = "auto"
+    otel: Literal["on", "off"] = "off"  # spans of requests and stages; OTEL_* says where they go
 
     # What it takes in.
     max_body_bytes: Count = 1 << 20

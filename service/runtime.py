@@ -11,7 +11,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from service.config import Settings
@@ -35,6 +36,16 @@ MOST_TRIES = 8  # of a number that other processes keep taking
 RETIRE_S = 5.0  # beyond a request's budget, for what still uses parts that were replaced
 
 _log = logging.getLogger("weir.runtime")
+
+
+class RequestSpans(Protocol):
+    """Follows requests in a trace."""
+
+    def request(
+        self, method: str, headers: Iterable[tuple[bytes, bytes]]
+    ) -> AbstractContextManager[Callable[[Mapping[str, str | int | float]], None]]:
+        """A span around one request; what the context gives takes the facts of its log line."""
+        ...
 
 
 class Limits(Protocol):
@@ -62,6 +73,7 @@ class Runtime:
         *,
         seen: int,
         limits: Limits | None = None,
+        tracing: RequestSpans | None = None,
     ) -> None:
         """`build` opens new parts from what now lies on disk, warmed by a batch; it raises StartRefused.
 
@@ -70,6 +82,7 @@ class Runtime:
         self.settings = settings
         self.metrics = metrics
         self.limits = limits
+        self.tracing = tracing
         self.draining = False
         self.parts = parts
         self._build = build

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import tomllib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.backends.artifact import Artifact, load_artifact
 from service.backends.batcher import SLICE_ITEMS
@@ -35,21 +34,24 @@ from service.language import LanguageDetector
 from service.metrics import Metrics
 from service.normalize import Readings
 from service.parts import Parts, Users
-from service.pipeline import Gate, Pipeline, Step, always, has_context
+from service.pipeline import Pipeline
 from service.policy import LivePolicies
 from service.policy_files import load_policies
 from service.records import Store
 from service.runtime import Runtime, last_reload
-from service.stages.composition import CompositionStage, is_sexual
+from service.stages.composition import CompositionStage
 from service.stages.context import ContextStage
 from service.stages.identifiers import IdentifierPatterns
 from service.stages.keyword import KeywordStage
 from service.stages.lexicon import Lexicon, load_lexicon
 from service.stages.semantic import SemanticStage
+from service.steps import load_steps
 from service.types import Content, Stage, Verdict
 
+if TYPE_CHECKING:
+    from service.backends.otel import Tracing
+
 DATA = Path(__file__).with_name("data")
-GATES: Mapping[str, Gate] = {"always": always, "context": has_context, "sexual": is_sexual}
 WARM_UP = ("A short text.", "A longer one, so that the kernels of both lengths are ready. " * 12)
 
 
@@ -66,15 +68,19 @@ async def open_runtime(
         keep = await open_keep(stack, settings, stateful=stateful)
         lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
 
+        tracing = _open_tracing(stack, settings)
+
         async def build() -> Parts:
-            return await _open_parts(settings, keep, lexicon, metrics, stateful=stateful)
+            return await _open_parts(settings, keep, lexicon, metrics, tracing, stateful=stateful)
 
         try:
             seen = await last_reload(keep.store)
         except StoreUnavailable as error:
             raise StoreRefused("The store does not answer.") from error
         limits = _open_limits(stack, settings, metrics)
-        runtime = Runtime(settings, metrics, await build(), build, keep.store, seen=seen, limits=limits)
+        runtime = Runtime(
+            settings, metrics, await build(), build, keep.store, seen=seen, limits=limits, tracing=tracing
+        )
         stack.push_async_callback(runtime.close)
         metrics.name_model(runtime.model)
         if stateful:
@@ -98,7 +104,22 @@ def _open_limits(stack: AsyncExitStack, settings: Settings, metrics: Metrics) ->
     return limiter
 
 
-async def _open_parts(settings: Settings, keep: Keep, lexicon: Lexicon, metrics: Metrics, *, stateful: bool) -> Parts:
+def _open_tracing(stack: AsyncExitStack, settings: Settings) -> Tracing | None:
+    """What makes spans, where they are wanted; an extra, so loaded only then."""
+    if settings.otel == "off":
+        return None
+    try:
+        from service.backends.otel import open_tracing
+    except ImportError as error:
+        raise StartRefused("WEIR_OTEL=on needs the extra otel: pip install 'weir[otel]'.") from error
+    tracing = open_tracing()
+    stack.push_async_callback(tracing.close)
+    return tracing
+
+
+async def _open_parts(
+    settings: Settings, keep: Keep, lexicon: Lexicon, metrics: Metrics, tracing: Tracing | None, *, stateful: bool
+) -> Parts:
     """All that belongs to the artefact and the policies that now lie on disk, proved by a batch that really ran."""
     async with AsyncExitStack() as stack:
         artifact = await asyncio.to_thread(load_artifact, settings.model_dir)
@@ -115,7 +136,7 @@ async def _open_parts(settings: Settings, keep: Keep, lexicon: Lexicon, metrics:
             metrics=metrics,
         )
         stack.push_async_callback(scorer.close)
-        pipeline = _build_pipeline(settings, artifact, scorer, lexicon, live, metrics)
+        pipeline = _build_pipeline(settings, artifact, scorer, lexicon, live, metrics, tracing)
 
         async def judge(content: Content) -> Verdict:
             with users:
@@ -237,6 +258,7 @@ def _build_pipeline(
     lexicon: Lexicon,
     policies: LivePolicies,
     metrics: Metrics,
+    tracing: Tracing | None = None,
 ) -> Pipeline:
     read = Readings()
     stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
@@ -248,35 +270,6 @@ def _build_pipeline(
         ),
     }
     steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s, settings.fail_open)
+    if tracing is not None:
+        steps = [replace(step, stage=tracing.around(step.stage)) for step in steps]
     return Pipeline(steps, policies, LanguageDetector(artifact.languages), artifact.version, metrics)
-
-
-def load_steps(
-    path: Path,
-    stages: Mapping[str, Callable[[dict[str, Any]], Stage]],
-    budget_s: float,
-    fail_open: Sequence[str] = (),
-) -> list[Step]:
-    """The pipeline's steps as `pipeline.toml` lists them; raises StartRefused for a name that does not exist.
-
-    `fail_open` names further stages whose failure leaves the action as it is.
-    """
-    steps: list[Step] = []
-    names: list[str] = []
-    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["steps"]:
-        name, gate = entry["stage"], entry.get("gate", "always")
-        if name not in stages or gate not in GATES:
-            raise StartRefused(f"{path.name}: there is no stage {name!r} or no gate {gate!r}")
-        names.append(name)
-        steps.append(
-            Step(
-                stages[name](entry),
-                budget_s=min(float(entry["budget_s"]), budget_s),
-                gate=GATES[gate],
-                fail_open=name in fail_open or bool(entry.get("fail_open", False)),
-                beside=bool(entry.get("beside", False)),
-            )
-        )
-    if unknown := sorted(set(fail_open) - set(names)):
-        raise StartRefused(f"WEIR_FAIL_OPEN: there is no stage {unknown[0]!r}; there are {', '.join(names)}")
-    return steps

@@ -66,6 +66,7 @@ class FakeRuntime:
     policies: PolicyBook = field(default_factory=lambda: PolicyBook({n: _policy(n) for n in ("default", "kids")}))
     feedback: FakeDesk = field(default_factory=FakeDesk)
     limits: Any = None
+    tracing: Any = None
     scorer: FakeLoad = field(default_factory=FakeLoad)
     seen: list[Content] = field(default_factory=list)
     running: int = 0

@@ -13,9 +13,10 @@ import pytest
 from service.backends.artifact import load_artifact
 from service.config import Settings
 from service.errors import Overloaded, StartRefused, UnknownPolicy
+from service.steps import load_steps
 from service.taxonomy import CATEGORIES, Action
 from service.types import Content, Turn
-from service.wiring import load_steps, open_runtime
+from service.wiring import open_runtime
 from tests.tiny_artifact import edit_manifest, make_graph, write_artifact
 
 

@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -83,6 +83,15 @@ class Edge:
             return
         most_bytes = self._max_body_bytes * (BATCH_BODIES if scope["path"] == BATCH_PATH else 1)
         exchange = _Exchange(scope, receive, send, most_bytes)
+        tracing = scope["app"].state.runtime.tracing
+        if tracing is None or scope["path"] in OPEN_PATHS:
+            await self._serve(scope, exchange, most_bytes)
+            return
+        with tracing.request(scope["method"], scope["headers"]) as tell:
+            await self._serve(scope, exchange, most_bytes)
+            tell(self._facts(scope, exchange))
+
+    async def _serve(self, scope: Scope, exchange: _Exchange, most_bytes: int) -> None:
         try:
             with self._admit(scope, most_bytes):
                 await self._answer(scope, exchange)
@@ -146,8 +155,7 @@ class Edge:
         return self._admission.admitted(runtime.scorer, self._max_body_bytes if size is None else size, deadline_s)
 
     def _record(self, scope: Scope, exchange: _Exchange) -> None:
-        route = getattr(scope.get("route"), "path", scope["path"])
-        route = route if route in self._routes else "other"
+        route = self._route_of(scope)
         seconds = time.perf_counter() - exchange.started
         metrics = scope["app"].state.runtime.metrics
         metrics.count_request(route, exchange.status, seconds)
@@ -161,11 +169,21 @@ class Edge:
         level = logging.DEBUG if quiet else logging.INFO
         if not _log.isEnabledFor(level):
             return
-        facts = {"route": route, "status": exchange.status, "ms": round(seconds * 1000, 2), "id": exchange.ids.inside}
-        facts.update((key, state[key]) for key in ("action", "chars", "items", "code") if key in state)
+        facts = {**self._facts(scope, exchange), "ms": round(seconds * 1000, 2)}
         if "caller" in state and state["caller"].name:
             facts["key"] = state["caller"].name
         _log.log(level, "request", extra=facts)
+
+    def _route_of(self, scope: Scope) -> str:
+        route = getattr(scope.get("route"), "path", scope["path"])
+        return route if route in self._routes else "other"
+
+    def _facts(self, scope: Scope, exchange: _Exchange) -> dict[str, Any]:
+        """What may be told of a request, to a log or in a trace."""
+        state = scope["state"]
+        facts = {"route": self._route_of(scope), "status": exchange.status, "id": exchange.ids.inside}
+        facts.update((key, state[key]) for key in ("action", "chars", "items", "code") if key in state)
+        return facts
 
 
 class _Exchange:
