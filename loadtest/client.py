@@ -58,7 +58,8 @@ class Seen:
     p99_ms: float
     refused_p50_ms: float
     client_cpu_s: float
-    moments: list[tuple[float, float, int]] = field(repr=False)  # (seconds since the start, latency in ms, status)
+    begun: float  # by time.time()
+    moments: list[tuple[float, float, int]] = field(repr=False)  # (s since `begun`, latency in ms, status or 0: broken)
 
     @property
     def goodput(self) -> float:
@@ -116,7 +117,7 @@ class _Streaming:
         self._idle: list[_Connection] = []
         self._due: deque[float] = deque()
         self._open = 0
-        self._begun = self._ends = 0.0
+        self.begun = self._begun = self._ends = 0.0
         self._opening: set[asyncio.Task[None]] = set()
         self.sent = self.lost_count = self.broken = self.in_flight = 0
         self.moments: list[tuple[float, float, int]] = []
@@ -130,7 +131,7 @@ class _Streaming:
 
     async def run(self) -> None:
         """Send for so many seconds, then wait for what is still open."""
-        self._begun = time.perf_counter()
+        self.begun, self._begun = time.time(), time.perf_counter()
         self._ends = self._begun + self._seconds
         if self._stream.rate:
             await self._arrive()
@@ -139,6 +140,7 @@ class _Streaming:
                 self._due.append(self._begun)
                 self._serve()
             await asyncio.sleep(self._seconds)
+            self._due.clear()  # nobody waits for an answer to these
         patience = time.perf_counter() + PATIENCE_S
         while (self.in_flight or self._due) and time.perf_counter() < patience:  # noqa: ASYNC110 - two counts, no event
             await asyncio.sleep(0.01)
@@ -209,6 +211,8 @@ class _Streaming:
             self.in_flight -= 1
             self.lost_count += 1
             self.broken += 1
+            now = time.perf_counter()
+            self.moments.append((now - self._begun, (now - due) * 1e3, 0))
             if not self._stream.rate and time.perf_counter() < self._ends:
                 self._due.append(time.perf_counter())
         self._serve()
@@ -229,11 +233,11 @@ async def _all(url: str, streams: Sequence[Stream], seconds: float) -> list[Seen
     for stream, one in zip(streams, under_way, strict=True):
         good = [ms for _, ms, status in one.moments if status == 200]
         refused = [ms for _, ms, status in one.moments if status == 429]
-        other = len(one.moments) - len(good) - len(refused)
+        other = len(one.moments) - len(good) - len(refused) - one.broken
         found.append(
             Seen(
                 *(stream.name, one.sent, len(good), len(refused), other, one.lost_count, one.broken, seconds),
-                *(quantile(good, 0.5), quantile(good, 0.99), quantile(refused, 0.5), cpu, one.moments),
+                *(quantile(good, 0.5), quantile(good, 0.99), quantile(refused, 0.5), cpu, one.begun, one.moments),
             )
         )
     return found
