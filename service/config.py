@@ -134,7 +134,8 @@ class Settings(BaseModel):
     data_dir: Path = Path(".weir")
     cache: Literal["off", "memory", "redis"] = "memory"
     cache_url: SecretStr | None = None
-    cache_scope: Literal["shared", "key"] | None = None
+    cache_scope: Literal["shared", "key"] | None = None  # without: a scope for each key where there are API keys
+    cache_mb: Annotated[int, Field(ge=1, le=65536)] = 16  # that a process keeps in memory
     store_url: SecretStr | None = None
 
     # Feedback.
@@ -152,6 +153,16 @@ class Settings(BaseModel):
     judge_model: str | None = None
     judge_key: SecretStr | None = None
     image_hosts: tuple[str, ...] = ()
+
+    @property
+    def cache_scoped(self) -> bool:
+        """Whether one caller's entries are kept from another."""
+        return self.cache_scope == "key" or (self.cache_scope is None and bool(self.api_keys))
+
+    @property
+    def cache_bytes(self) -> int:
+        """Room for what a process keeps in memory; none where nothing is to be kept."""
+        return 0 if self.cache == "off" else self.cache_mb << 20
 
     @property
     def caller_keys(self) -> tuple[ApiKey, ...]:
@@ -242,9 +253,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def not_in_use(settings: Settings) -> tuple[str, ...]:
     """Names of settings that were set and do nothing in this version, because their feature is not built yet."""
-    harmless: dict[str, object] = {"screen": "off", "cache": "off"}
+    harmless: dict[str, object] = {"screen": "off"}
     waiting = (
-        *("screen", "cache", "cache_url", "cache_scope"),
+        *("screen",),
         *("upstream_openai", "upstream_anthropic", "upstreams"),
         *("judge_url", "judge_model", "judge_key", "image_hosts"),
     )

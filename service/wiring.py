@@ -9,18 +9,21 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.backends.artifact import Artifact, load_artifact
 from service.backends.batcher import SLICE_ITEMS
 from service.backends.buckets import HostBuckets, Limiter
+from service.backends.cache import ScoreCache
 from service.backends.onnx_text import OnnxTextScorer
 from service.backends.secret import load_secrets
 from service.backends.sqlite_store import SqliteStore
+from service.caches import open_evidence, open_scores
 from service.config import CONCURRENT_ITEMS, Settings
 from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRefused, StoreUnavailable
+from service.evidence import EvidenceCache
 from service.feedback.desk import FeedbackDesk, Judge
 from service.feedback.ledger import Ledger
 from service.feedback.loops import Loops
@@ -66,9 +69,8 @@ async def open_runtime(
     metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
         keep = await open_keep(stack, settings, stateful=stateful)
-        lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
-
         tracing = _open_tracing(stack, settings)
+        lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
 
         async def build() -> Parts:
             return await _open_parts(settings, keep, lexicon, metrics, tracing, stateful=stateful)
@@ -133,10 +135,13 @@ async def _open_parts(
             threads=1,
             max_items=settings.queue_items,
             slice_items=max(1, min(SLICE_ITEMS, settings.queue_items // (4 * CONCURRENT_ITEMS))),
+            budget_s=settings.request_budget_s,
+            cache=open_scores(stack, settings, keep.secret, artifact.digest, metrics),
             metrics=metrics,
         )
         stack.push_async_callback(scorer.close)
-        pipeline = _build_pipeline(settings, artifact, scorer, lexicon, live, metrics, tracing)
+        evidence = open_evidence(settings, keep.secret, artifact.digest, metrics)
+        pipeline = _build_pipeline(settings, artifact, scorer, lexicon, live, metrics, tracing, evidence)
 
         async def judge(content: Content) -> Verdict:
             with users:
@@ -162,10 +167,11 @@ async def _open_parts(
 
 @dataclass(frozen=True)
 class Keep:
-    """Where state lies, and the keys that receipts are signed with."""
+    """Where state lies, the keys that receipts are signed with, and the secret that others are derived from."""
 
     store: Store
     receipts: Receipts
+    secret: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -196,7 +202,7 @@ async def open_keep(stack: AsyncExitStack, settings: Settings, *, stateful: bool
 
             store = await RedisStore.open(settings.store_url.get_secret_value())
     stack.push_async_callback(store.close)
-    return Keep(store, Receipts(secret, days=settings.receipt_days))
+    return Keep(store, Receipts(secret, days=settings.receipt_days), secret[0])
 
 
 def build_state(
@@ -238,7 +244,12 @@ async def _start_shadow(
     artifact = await asyncio.to_thread(load_artifact, folder)
     apart = Metrics(apart=True)
     scorer = OnnxTextScorer(
-        artifact, workers=1, threads=1, max_items=settings.queue_items, slice_items=SLICE_ITEMS, metrics=apart
+        artifact,
+        workers=1,
+        threads=1,
+        max_items=settings.queue_items,
+        metrics=apart,
+        cache=ScoreCache(secrets.token_bytes(32), artifact.digest, scoped=False, most_bytes=0, metrics=apart),
     )
     stack.push_async_callback(scorer.close)
     book = load_policies(
@@ -259,6 +270,7 @@ def _build_pipeline(
     policies: LivePolicies,
     metrics: Metrics,
     tracing: Tracing | None = None,
+    evidence: EvidenceCache | None = None,
 ) -> Pipeline:
     read = Readings()
     stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
@@ -272,4 +284,4 @@ def _build_pipeline(
     steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s, settings.fail_open)
     if tracing is not None:
         steps = [replace(step, stage=tracing.around(step.stage)) for step in steps]
-    return Pipeline(steps, policies, LanguageDetector(artifact.languages), artifact.version, metrics)
+    return Pipeline(steps, policies, LanguageDetector(artifact.languages), artifact.version, metrics, evidence)

@@ -96,7 +96,7 @@ async def test_policies_are_those_of_the_settings(tiny_folder: Path, tmp_path: P
 async def test_a_full_queue_is_said_at_once(tiny_folder: Path) -> None:
     async with open_runtime(settings(tiny_folder, queue_items=1)) as runtime:
         answers = await asyncio.gather(
-            *(runtime.moderate(Content("tea is fine")) for _ in range(20)), return_exceptions=True
+            *(runtime.moderate(Content(f"tea is fine {n}")) for n in range(20)), return_exceptions=True
         )
         assert any(isinstance(answer, Overloaded) for answer in answers)
         assert all(isinstance(a, Overloaded) or a.degraded == () for a in answers)  # type: ignore[union-attr]

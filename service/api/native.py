@@ -87,7 +87,7 @@ def to_content(request: ModerateRequest, caller: Caller, header_policy: str | No
     if sum(len(turn.text) for turn in context) > max_chars:
         raise TextTooLong(f"The context is over {max_chars} characters.", param="context")
     policy = caller.choose_policy(request.policy, header_policy)
-    return Content(text, context, request.role, policy, request.explain)
+    return Content(text, context, request.role, policy, request.explain, scope=caller.name)
 
 
 def to_reply(verdict: Verdict, *, with_explanation: bool = True) -> dict[str, Any]:
@@ -121,6 +121,7 @@ def to_reply(verdict: Verdict, *, with_explanation: bool = True) -> dict[str, An
         model=verdict.model,
         timings_ms={stage: round(ms, 3) for stage, ms in verdict.timings_ms.items()},
         audit=verdict.audit,
+        cached=verdict.cached,
     )
     if verdict.receipt:
         reply["receipt"] = verdict.receipt

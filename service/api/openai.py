@@ -130,7 +130,8 @@ async def moderations(request: Request) -> Response:
     request.state.items = len(texts)
     request.state.chars = sum(map(len, texts))
     # No spans: this shape has no place for them, and they cost a second look.
-    judge = [partial(runtime.moderate, Content(text, policy=policy, explain=False)) for text in texts]
+    scope = request.state.caller.name
+    judge = [partial(runtime.moderate, Content(text, policy=policy, explain=False, scope=scope)) for text in texts]
     verdicts = await while_connected(request, each(judge))
     request.state.action = max(verdict.action for verdict in verdicts).wire
     results = [to_result(verdict) for verdict in verdicts]

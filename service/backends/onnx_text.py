@@ -12,19 +12,17 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from service.backends.artifact import Artifact
 from service.backends.batcher import SLICE_ITEMS, Batcher
+from service.backends.cache import Ids, Logits, ScoreCache
 from service.errors import ArtifactInvalid, ScorerFailed
 from service.metrics import Metrics
 from service.types import Kind, Scores, Span
 
 CLS, SEP = 101, 102
 RUN_TOKENS = 8
-Ids = tuple[list[int], int]  # token ids, and how many of them are the first segment's
-Logits = NDArray[np.float32]
 
 
 def cost_in_tokens(item: Ids) -> int:
@@ -73,10 +71,12 @@ class OnnxTextScorer:
         threads: int,
         max_items: int,
         metrics: Metrics,
+        cache: ScoreCache,
         slice_items: int = SLICE_ITEMS,
         budget_s: float = 60.0,
     ) -> None:
         self.artifact = artifact
+        self._cache = cache
         self._session = open_session(artifact, threads)
         self._tokenizer = open_tokenizer(artifact)
         self._unknown = self._tokenizer.token_to_id("[UNK]")
@@ -127,10 +127,25 @@ class OnnxTextScorer:
         """Seconds until all that waits now is computed."""
         return self._batcher.backlog_s
 
-    async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind) -> list[Scores]:
-        """Calibrated scores of (text, context) pairs, in order; of a text beyond the window only its beginning."""
-        logits = await self._batcher.submit([self.tokenize(text, context) for text, context in pairs])
-        return [self.calibrate(row, kind) for row in logits]
+    async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind, scope: str | None = "") -> list[Scores]:
+        """Calibrated scores of (text, context) pairs, in order; of a text beyond the window only its beginning.
+
+        What was computed for this scope before, or is being computed, is not computed again.
+        """
+        items = [self.tokenize(text, context) for text, context in pairs]
+        if scope is None:
+            computed = await self._batcher.submit(items)
+            return [self.calibrate(row, kind) for row in computed]
+        keys = self._cache.keys(items, scope)
+        found = await self._cache.find(keys)
+        missing = [n for n, row in enumerate(found) if row is None]
+        if missing:
+            wanted = [keys[n] for n in missing]
+            computed = await self._batcher.submit([items[n] for n in missing], wanted)
+            self._cache.keep(wanted, computed)
+            for n, row in zip(missing, computed, strict=True):
+                found[n] = row
+        return [self.calibrate(row, kind) for row in found if row is not None]
 
     def tokenize(self, text: str, context: str = "") -> Ids:
         """Token ids of one input, at most `max_tokens`, the end of the context kept."""
@@ -199,8 +214,9 @@ class OnnxTextScorer:
         return self._tokenizer.encode(plain, add_special_tokens=False)
 
     async def close(self) -> None:
-        """Drain and end the workers."""
+        """Drain and end the workers, and let the model go: what refers to this in a circle is not soon collected."""
         await self._batcher.close()
+        del self._session, self._tokenizer
 
 
 def _sigmoid(odds: float) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from service.normalize import SPELLINGS, View, views
-from service.types import Content, Finding, Kind, Scorer, Scores, Span
+from service.types import Content, Finding, Scorer, Scores, Span
 
 LOCATE_FROM = 0.2  # a category below this score has no place worth telling
 LOCATE_SHARE = 0.8  # a sentence is the place when it alone reaches this share of its window's score
@@ -55,15 +55,15 @@ class SemanticStage:
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """Score the content's text alone, without its context."""
         pieces = self._pieces(content.text)
-        scored = await self._scorer.score([(piece.text, "") for piece in pieces], content.kind)
-        scored = await self._without_numbers(pieces, scored, content.kind)
+        scored = await self._scorer.score([(piece.text, "") for piece in pieces], content.kind, content.cache_scope)
+        scored = await self._without_numbers(pieces, scored, content)
         best: dict[str, tuple[float, int]] = {}  # category -> (score, which piece)
         windows = sum(piece.view is pieces[0].view for piece in pieces)
         for n, scores in enumerate(scored):
             for category, score in scores.items():
                 if category not in best or score > best[category][0]:
                     best[category] = (score, n)
-        places = await self._locate(pieces, best, content.kind) if content.explain else {}
+        places = await self._locate(pieces, best, content) if content.explain else {}
         findings: list[Finding] = []
         for category, (score, n) in best.items():
             pooled = shift_for_windows(score, windows, self._window_shift)
@@ -88,7 +88,7 @@ class SemanticStage:
                     pieces.append(piece)
         return pieces
 
-    async def _without_numbers(self, pieces: Sequence[Piece], scored: list[Scores], kind: Kind) -> list[Scores]:
+    async def _without_numbers(self, pieces: Sequence[Piece], scored: list[Scores], content: Content) -> list[Scores]:
         """The scores, privacy of each piece lowered to what is left of it without the piece's numbers.
 
         Numbers are for the identifier patterns, which know check digits; to the classifier any phone number is a leak.
@@ -96,14 +96,16 @@ class SemanticStage:
         notable = [n for n, scores in enumerate(scored) if scores.get("privacy", 0.0) >= LOCATE_FROM]
         bare = {n: _NUMBER.sub(" ", pieces[n].text) for n in notable}
         bare = {n: text for n, text in bare.items() if text != pieces[n].text and text.strip()}
-        again = await self._scorer.score([(text, "") for text in bare.values()], kind) if bare else []
+        if not bare:
+            return scored
+        again = await self._scorer.score([(text, "") for text in bare.values()], content.kind, content.cache_scope)
         lowered = list(scored)
         for n, scores in zip(bare, again, strict=True):
             lowered[n] = {**scored[n], "privacy": min(scored[n]["privacy"], scores["privacy"])}
         return lowered
 
     async def _locate(
-        self, pieces: Sequence[Piece], best: dict[str, tuple[float, int]], kind: Kind
+        self, pieces: Sequence[Piece], best: dict[str, tuple[float, int]], content: Content
     ) -> dict[str, list[Span]]:
         """Score the sentences of the pieces that stand out, and name those that carry a category by themselves."""
         found: dict[str, list[Span]] = {}
@@ -117,7 +119,7 @@ class SemanticStage:
             if not 1 < len(sentences) <= MOST_SENTENCES:
                 continue
             texts = [(piece.text[s.start : s.end], "") for s in sentences]
-            scored: list[Scores] = await self._scorer.score(texts, kind)
+            scored: list[Scores] = await self._scorer.score(texts, content.kind, content.cache_scope)
             for category in categories:
                 line = LOCATE_SHARE * best[category][0]
                 ranked = sorted(zip(scored, sentences, strict=True), key=lambda pair: -pair[0][category])
