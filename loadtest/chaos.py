@@ -66,6 +66,8 @@ def redis_dies(table: Table, unit_s: float) -> None:
         _report(table, "Redis killed and restarted twice under load", quiet, loud, happened)
         slow, happened = under_load(gateway, slow_stream, 5 * unit_s, _stopped(redis, unit_s))
         _report(table, "Redis stopped for a while under load (SIGSTOP)", quiet, slow, happened)
+        found = sum(gateway.metric(f"weir_cache_{name}_total", tier="redis") for name in ("hits", "misses"))
+        table.add("Redis in use", "lookups", found, least=1)
 
 
 def _stopped(redis: RedisProcess, unit_s: float) -> list[Event]:

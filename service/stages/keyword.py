@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from service.normalize import View, views
+from service.normalize import LONG_CHARS, View, views
 from service.stages.identifiers import IdentifierPatterns
 from service.stages.lexicon import Lexicon, Match, Rule
 from service.types import Content, Finding, Span
@@ -24,7 +24,6 @@ WORDS_ALONE = 0.3  # what words may reach, one or many: under the default flag l
 _NEAR = 400  # code points between the best match and another that still adds to it
 _SHORT = 4  # letters; shorter patterns are trusted in the plain reading only
 _REPEATS = 4  # places per pattern and reading; the rest would say the same
-_LONG = 20_000  # code points from which the event loop is spared
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class KeywordStage:
 
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """Findings of the lexicon and, where there are identifier patterns, of those."""
-        if len(content.text) > _LONG:
+        if len(content.text) > LONG_CHARS:
             return await asyncio.to_thread(self._inspect, content.text)
         return self._inspect(content.text)
 

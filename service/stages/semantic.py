@@ -6,12 +6,13 @@ thresholds, and how a score is computed.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from service.normalize import SPELLINGS, View, views
+from service.normalize import LONG_CHARS, SPELLINGS, View, views
 from service.types import Content, Finding, Scorer, Scores, Span
 
 LOCATE_FROM = 0.2  # a category below this score has no place worth telling
@@ -54,7 +55,7 @@ class SemanticStage:
 
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """Score the content's text alone, without its context."""
-        pieces = self._pieces(content.text)
+        pieces = await self._pieces_of(content.text)
         scored = await self._scorer.score([(piece.text, "") for piece in pieces], content.kind, content.cache_scope)
         scored = await self._without_numbers(pieces, scored, content)
         best: dict[str, tuple[float, int]] = {}  # category -> (score, which piece)
@@ -76,6 +77,9 @@ class SemanticStage:
                 Finding(category, pooled, self.name, f"model:{self._scorer.version}", span) for span in spans
             )
         return findings
+
+    async def _pieces_of(self, text: str) -> list[Piece]:
+        return await asyncio.to_thread(self._pieces, text) if len(text) > LONG_CHARS else self._pieces(text)
 
     def _pieces(self, text: str) -> list[Piece]:
         """Every window of the first view, and those of the other views that the first one does not hold already."""
