@@ -115,7 +115,8 @@ class Batcher(Generic[Item, Result]):
         if not self.alive:
             raise ScorerFailed("The model's workers are not running.")
         step = self._slice_items
-        held = min(step, len(items))
+        new = sum(key not in self._flying for key in keys) if keys else len(items)
+        held = min(step, new)  # who only joins takes no room
         if self._admitted + held > self._max_items + len(self._threads):  # what runs does not wait
             raise Overloaded("Too many texts are waiting; try again later.")
         self._admitted += held

@@ -224,11 +224,12 @@ def _sigmoid(odds: float) -> float:
 
 
 def _cut(offsets: Sequence[tuple[int, int]], width: int, overlap: int, length: int) -> list[Span]:
-    """Ranges of `width` tokens that share at least `overlap`, at equal strides, of more tokens than one range holds.
+    """Ranges of `width` tokens that share at least `overlap`, of more tokens than one range holds.
 
-    Equal strides leave no last range of a few tokens, which would be judged without what stands before it.
+    At fixed strides from the start, so that those of a text that grows stay what they were; the last one ends with the
+    text and is as wide as the others, since a few tokens would be judged without what stands before them.
     """
-    count = math.ceil((len(offsets) - overlap) / (width - overlap))
-    starts = [round(n * (len(offsets) - width) / (count - 1)) for n in range(count)]
+    last = len(offsets) - width
+    starts = [*range(0, last, width - overlap), last]
     spans = [Span(offsets[begin][0], offsets[begin + width - 1][1]) for begin in starts]
     return [Span(0, spans[0].end), *spans[1:-1], Span(spans[-1].start, length)]

@@ -55,6 +55,7 @@ class RedisScores:
             metrics.cache_open.labels(call).set(0)
         self._lookups: deque[_Lookup] = deque()
         self._entries: deque[tuple[bytes, bytes]] = deque()
+        self._closed = False
         self._asked = asyncio.Event()
         self._given = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -84,15 +85,21 @@ class RedisScores:
         self._given.set()
 
     async def close(self) -> None:
-        """Stop; what is not written is lost."""
-        for task in self._tasks:
+        """Stop after the calls under way; what is not written by then is lost."""
+        self._closed = True
+        self._entries.clear()
+        self._asked.set()
+        self._given.set()
+        _, late = await asyncio.wait(self._tasks, timeout=2 * CALL_S)
+        for task in late:
             task.cancel()
-        await asyncio.wait(self._tasks)
+        if late:
+            await asyncio.wait(late, timeout=CALL_S)
         await self._client.aclose()
 
     async def _read(self) -> None:
         """Answer all lookups that wait with one MGET, then those that came meanwhile."""
-        while True:
+        while not self._closed:
             await self._asked.wait()
             self._asked.clear()
             while lookups := self._next_lookups():
@@ -119,7 +126,7 @@ class RedisScores:
 
     async def _write(self) -> None:
         """Write what waits, some at a time."""
-        while True:
+        while not self._closed:
             await self._given.wait()
             self._given.clear()
             while self._entries:

@@ -233,3 +233,26 @@ async def test_a_file_that_cannot_be_loaded_is_refused(own_folder: Path, name: s
     artifact = load_artifact(edit_manifest(own_folder, lambda manifest: None))
     with pytest.raises(ArtifactInvalid, match=name):
         OnnxTextScorer(artifact, workers=1, threads=1, max_items=4, metrics=Metrics(), cache=cache())
+
+
+async def test_equal_inputs_at_once_are_one_inference_and_kept_scores_are_the_same(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tiny_folder) as scorer:
+        scorer._cache = cache(1 << 20)
+        runs: list[object] = []
+        monkeypatch.setattr(scorer._batcher, "_compute", lambda item: runs.append(item) or scorer.run(item))
+        crowd = await asyncio.gather(*(scorer.score([("you glorp", "")], "post") for _ in range(100)))
+        assert len(runs) == 1 and all(scores == crowd[0] for scores in crowd)
+        assert await scorer.score([("you glorp", "")], "post") == crowd[0] and len(runs) == 1
+        assert await scorer.score([("you glorp", "")], "post", None) == crowd[0] and len(runs) == 2
+        await scorer.score([("you glorp", "")], "post", "another")
+        assert len(runs) == 3  # one caller's scores do not tell another
+
+
+async def test_a_text_that_grows_costs_only_what_is_new(scorer: OnnxTextScorer) -> None:
+    words = ["the", "cat", "sat", "tea", "mat"] * 60
+    before = " ".join(words[:150])
+    after = " ".join(words)
+    fixed = scorer.windows(before)[:-1]
+    assert scorer.windows(after)[: len(fixed)] == fixed and len(fixed) > 3
