@@ -11,7 +11,7 @@ import pytest
 
 from service.backends import batcher as batcher_module
 from service.backends.batcher import Batcher
-from service.errors import Overloaded, ScorerFailed
+from service.errors import DeadlineExceeded, Overloaded, ScorerFailed
 from service.metrics import Metrics
 
 PATIENCE_S = 10.0  # nothing here takes long; whoever waits this long hangs
@@ -273,3 +273,40 @@ async def test_the_metrics_say_how_many_wait() -> None:
         await outcomes(*tasks)
         assert metrics.registry.get_sample_value("weir_queue_depth") == 0
         await batcher.close()
+
+
+async def test_one_poisonous_item_of_32_is_one_error_and_31_answers() -> None:
+    async with opened(Work(), workers=2, max_items=64) as batcher:
+        tasks = [await put(batcher, "bad" if n == 7 else f"item {n}") for n in range(32)]
+        answers = await outcomes(*tasks)
+        assert [n for n, answer in enumerate(answers) if isinstance(answer, ValueError)] == [7]
+        assert sum(isinstance(answer, list) for answer in answers) == 31
+
+
+async def test_what_is_over_its_budget_is_not_computed() -> None:
+    work = Work()
+    async with asyncio.timeout(PATIENCE_S):
+        batcher: Batcher[str, str] = Batcher(work, workers=1, max_items=8, metrics=Metrics(), budget_s=0.05)
+        held = await put(batcher, "hold")
+        await work.has_begun("hold")
+        late = await put(batcher, "late")
+        await asyncio.sleep(0.06)
+        work.gate.set()
+        assert await held == ["HOLD"]
+        assert isinstance((await outcomes(late))[0], DeadlineExceeded)
+        await batcher.close()
+    assert work.seen == ["hold"]
+
+
+async def test_equal_items_in_flight_are_joined_and_outlive_whoever_came_first() -> None:
+    work = Work()
+    async with opened(work) as batcher:
+        held = await put(batcher, "hold")
+        await work.has_begun("hold")
+        first, second = (asyncio.create_task(batcher.submit(["same"], [b"key"])) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first])
+        work.gate.set()
+        assert await second == ["SAME"] and await held == ["HOLD"]
+    assert work.seen.count("same") == 1
