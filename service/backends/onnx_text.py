@@ -12,18 +12,22 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from service.backends.artifact import Artifact
 from service.backends.batcher import SLICE_ITEMS, Batcher
+from service.backends.cache import Ids, Logits, ScoreCache
 from service.errors import ArtifactInvalid, ScorerFailed
 from service.metrics import Metrics
 from service.types import Kind, Scores, Span
 
 CLS, SEP = 101, 102
-Ids = tuple[list[int], int]  # token ids, and how many of them are the first segment's
-Logits = NDArray[np.float32]
+RUN_TOKENS = 8
+
+
+def cost_in_tokens(item: Ids) -> int:
+    """What an input costs, as the tokens that would take that long: the fixed part of a run is worth some."""
+    return len(item[0]) + RUN_TOKENS
 
 
 def open_session(artifact: Artifact, threads: int) -> ort.InferenceSession:
@@ -67,14 +71,23 @@ class OnnxTextScorer:
         threads: int,
         max_items: int,
         metrics: Metrics,
+        cache: ScoreCache,
         slice_items: int = SLICE_ITEMS,
+        budget_s: float = 60.0,
     ) -> None:
         self.artifact = artifact
+        self._cache = cache
         self._session = open_session(artifact, threads)
         self._tokenizer = open_tokenizer(artifact)
         self._unknown = self._tokenizer.token_to_id("[UNK]")
         self._batcher: Batcher[Ids, Logits] = Batcher(
-            self.run, workers=workers, max_items=max_items, metrics=metrics, slice_items=slice_items
+            self.run,
+            workers=workers,
+            max_items=max_items,
+            metrics=metrics,
+            tokens=cost_in_tokens,
+            slice_items=slice_items,
+            budget_s=budget_s,
         )
         self._scaling: dict[Kind, list[tuple[str, int, float, float]]] = {
             kind: [
@@ -94,10 +107,45 @@ class OnnxTextScorer:
         """Whether the workers can take work."""
         return self._batcher.alive
 
-    async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind) -> list[Scores]:
-        """Calibrated scores of (text, context) pairs, in order; of a text beyond the window only its beginning."""
-        logits = await self._batcher.submit([self.tokenize(text, context) for text, context in pairs])
-        return [self.calibrate(row, kind) for row in logits]
+    @property
+    def depth(self) -> int:
+        """Items that wait for the model."""
+        return self._batcher.depth
+
+    @property
+    def capacity(self) -> int:
+        """Items that may wait for the model."""
+        return self._batcher.capacity
+
+    @property
+    def expected_wait_s(self) -> float:
+        """Seconds that a short text coming now would wait for a worker."""
+        return self._batcher.expected_wait_s
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds until all that waits now is computed."""
+        return self._batcher.backlog_s
+
+    async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind, scope: str | None = "") -> list[Scores]:
+        """Calibrated scores of (text, context) pairs, in order; of a text beyond the window only its beginning.
+
+        What was computed for this scope before, or is being computed, is not computed again.
+        """
+        items = [self.tokenize(text, context) for text, context in pairs]
+        if scope is None:
+            computed = await self._batcher.submit(items)
+            return [self.calibrate(row, kind) for row in computed]
+        keys = self._cache.keys(items, scope)
+        found = await self._cache.find(keys)
+        missing = [n for n, row in enumerate(found) if row is None]
+        if missing:
+            wanted = [keys[n] for n in missing]
+            computed = await self._batcher.submit([items[n] for n in missing], wanted)
+            self._cache.keep(wanted, computed)
+            for n, row in zip(missing, computed, strict=True):
+                found[n] = row
+        return [self.calibrate(row, kind) for row in found if row is not None]
 
     def tokenize(self, text: str, context: str = "") -> Ids:
         """Token ids of one input, at most `max_tokens`, the end of the context kept."""
@@ -166,8 +214,9 @@ class OnnxTextScorer:
         return self._tokenizer.encode(plain, add_special_tokens=False)
 
     async def close(self) -> None:
-        """Drain and end the workers."""
+        """Drain and end the workers, and let the model go: what refers to this in a circle is not soon collected."""
         await self._batcher.close()
+        del self._session, self._tokenizer
 
 
 def _sigmoid(odds: float) -> float:
@@ -175,11 +224,12 @@ def _sigmoid(odds: float) -> float:
 
 
 def _cut(offsets: Sequence[tuple[int, int]], width: int, overlap: int, length: int) -> list[Span]:
-    """Ranges of `width` tokens that share at least `overlap`, at equal strides, of more tokens than one range holds.
+    """Ranges of `width` tokens that share at least `overlap`, of more tokens than one range holds.
 
-    Equal strides leave no last range of a few tokens, which would be judged without what stands before it.
+    At fixed strides from the start, so that those of a text that grows stay what they were; the last one ends with the
+    text and is as wide as the others, since a few tokens would be judged without what stands before them.
     """
-    count = math.ceil((len(offsets) - overlap) / (width - overlap))
-    starts = [round(n * (len(offsets) - width) / (count - 1)) for n in range(count)]
+    last = len(offsets) - width
+    starts = [*range(0, last, width - overlap), last]
     spans = [Span(offsets[begin][0], offsets[begin + width - 1][1]) for begin in starts]
     return [Span(0, spans[0].end), *spans[1:-1], Span(spans[-1].start, length)]
