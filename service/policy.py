@@ -162,8 +162,7 @@ def decide(
         lines, score = policy.thresholds[name], scores[name]
         own = lines.action(score)
         judgements.append(Judgement(name, score, lines.flag, own))
-        if own > action:
-            action = own
+        action = max(action, own)
     if degraded:
         action = max(action, policy.on_degraded)
     if unmeasured_language:

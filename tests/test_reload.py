@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -85,8 +86,11 @@ async def test_no_request_is_dropped(pair: tuple[Replica, Replica], own_folder: 
 
     async def keep_asking(at: Replica) -> set[str]:
         models = set()
-        while not stop.is_set():
-            models.add((await at.moderate("You are a glorp! " * 40))["model"])
+        for n in itertools.count():  # another text each time: a cached verdict would not wait for the model
+            models.add((await at.moderate(f"You are a glorp, {n}! " * 20))["model"])
+            await asyncio.sleep(0)  # nor does a call within the process ever wait for a socket
+            if stop.is_set():
+                break
         return models
 
     asking = [asyncio.create_task(keep_asking(at)) for at in pair for _ in range(4)]
