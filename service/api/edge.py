@@ -6,12 +6,8 @@ no header, no query string, no exception message. What it answers itself, it ans
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
 import time
-import uuid
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
@@ -20,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.auth import authorize
 from service.api.errors import error_response
 from service.api.google import BATCH_PATH, is_google
+from service.api.request_ids import RequestIds
+from service.api.socket_edge import CLIENT_GONE, Recorded, SocketEdge
 from service.config import Settings
 from service.errors import BodyTooLarge, Draining, WeirError
 from service.log import describe
@@ -29,25 +27,8 @@ if TYPE_CHECKING:
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
 BATCH_BODIES = 8  # a multipart batch of Google's may hold as many bytes as this many bodies
-CLIENT_GONE = 499  # nginx's number for a caller that left; only ever seen in logs and metrics
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 _log = logging.getLogger("weir.request")
-
-
-class RequestIds:
-    """A request's name: outside what the caller chose, if it is well formed; in logs never the caller's words."""
-
-    __slots__ = ("inside", "outside")
-
-    def __init__(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Take X-Request-Id, or make an id."""
-        given = next((value for name, value in headers if name == b"x-request-id"), b"")
-        if _REQUEST_ID.fullmatch(given):
-            self.outside = given.decode("ascii")
-            self.inside = "sha256:" + hashlib.sha256(given).hexdigest()[:16]
-        else:
-            self.outside = self.inside = "req_" + uuid.uuid4().hex
 
 
 class Edge:
@@ -59,11 +40,12 @@ class Edge:
         self._keys = settings.caller_keys
         self._max_body_bytes = settings.max_body_bytes
         self._routes = routes
+        self._sockets = SocketEdge(app, settings, self._record)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens inside."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await (self._sockets if scope["type"] == "websocket" else self._app)(scope, receive, send)
             return
         most_bytes = self._max_body_bytes * (BATCH_BODIES if scope["path"] == BATCH_PATH else 1)
         exchange = _Exchange(scope, receive, send, most_bytes)
@@ -96,7 +78,7 @@ class Edge:
         if length.isdigit() and int(length[:20]) > most_bytes:
             raise body_too_large(most_bytes)
 
-    def _record(self, scope: Scope, exchange: _Exchange) -> None:
+    def _record(self, scope: Scope, exchange: Recorded) -> None:
         route = getattr(scope.get("route"), "path", scope["path"])
         route = route if route in self._routes else "other"
         seconds = time.perf_counter() - exchange.started
