@@ -137,9 +137,7 @@ class _Upgrade:
             return
         response = error_response(self._scope["path"], error, self.ids.outside)
         headers = [*response.raw_headers, (b"x-request-id", self.ids.outside.encode("ascii"))]
-        await self._send(
-            {"type": "websocket.http.response.start", "status": response.status_code, "headers": headers}
-        )
+        await self._send({"type": "websocket.http.response.start", "status": response.status_code, "headers": headers})
         await self._send({"type": "websocket.http.response.body", "body": bytes(response.body)})
 
 
