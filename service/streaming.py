@@ -1,0 +1,196 @@
+"""One growing text that is judged before it is shown: hold, ask, release.
+
+Owns what is held and what may go. Refuses to know HTTP, events, dialects and clocks: whoever drives a channel feeds
+it, and relieves it when its text has been held for too long. It knows only `judge`.
+
+No character is released that no verdict covered, and none of a segment that is held back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from service.segments import MOST_CHARS, OVERLAP_CHARS, Segment, last_word_end, next_segment, overlap_start
+from service.taxonomy import Action
+from service.types import Span, Verdict
+
+Mode = Literal["stop", "redact", "revise", "observe"]
+MODES: tuple[Mode, ...] = ("stop", "redact", "revise", "observe")
+MASK = "[removed]"
+
+Judge = Callable[[str], Awaitable[Verdict]]
+Revise = Callable[[str, Verdict], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRules:
+    """A policy's rules for growing texts.
+
+    `hold_ms`: how long text is held while the upstream is silent, before an extra verdict may release it up to its
+    last word; 0 holds it until its segment is whole. `on_review`: whether a review stops, as a block does.
+    """
+
+    mode: Mode = "stop"
+    on_review: Literal["pass", "stop"] = "pass"
+    on_degraded: Literal["pass", "stop"] = "stop"
+    hold_ms: int = 400
+    segment_chars: int = MOST_CHARS
+    overlap_chars: int = OVERLAP_CHARS
+    judge_system: bool = False
+    allow_unjudged_parts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Text that may be shown. `settled` counts the characters of the original that it stands for."""
+
+    text: str = field(repr=False)
+    settled: int
+
+
+class Channel:
+    """A text from its beginning to its end, or to the verdict that stopped it."""
+
+    def __init__(self, judge: Judge, rules: StreamRules, *, whole: bool = False, revise: Revise | None = None) -> None:
+        """`whole`: it may be stopped but not altered."""
+        self._judge, self._rules, self._revise = judge, rules, revise
+        self._alterable = not whole
+        self._text = ""  # from `_base` on: what is judged again as overlap, and what is held
+        self._base = 0
+        self._segment_start = 0  # of the segment that is not whole yet
+        self._barrier = 0  # what stands before was altered, and is not judged again
+        self._settled = 0  # released or masked up to here; relief may take it into that segment
+        self.stopped: Verdict | None = None
+        self.strictest: Verdict | None = None
+        self.verdicts = 0
+
+    @property
+    def received(self) -> int:
+        """Characters that were fed."""
+        return self._base + len(self._text)
+
+    @property
+    def held(self) -> int:
+        """Characters that were fed and not released."""
+        return self.received - self._settled
+
+    async def feed(self, text: str) -> AsyncIterator[Release]:
+        """Take more text, and yield what may go as soon as it may."""
+        if self.stopped is None:
+            self._text += text
+            if self._rules.mode == "observe" and text:
+                self._settled = self.received
+                yield Release(text, len(text))
+            async for release in self._advance(closed=False):
+                yield release
+
+    async def finish(self) -> AsyncIterator[Release]:
+        """The text has ended: judge and release the rest."""
+        async for release in self._advance(closed=True):
+            yield release
+
+    async def relieve(self) -> Release | None:
+        """Release what is held up to its last word, after a verdict of its own; its segment is judged all the same."""
+        if self.stopped is not None or self._rules.mode == "observe":
+            return None
+        end = self._base + last_word_end(self._text, self._settled - self._base, len(self._text))
+        if end <= self._settled:
+            return None
+        return await self._settle(Segment(self._segment_start, end, self._overlap(self._segment_start)))
+
+    async def _advance(self, *, closed: bool) -> AsyncIterator[Release]:
+        rules = self._rules
+        while self.stopped is None:
+            found = next_segment(
+                self._text,
+                self._segment_start - self._base,
+                closed=closed,
+                most=rules.segment_chars,
+                overlap=rules.overlap_chars,
+            )
+            if found is None:
+                return
+            judged_from = max(found.judged_from + self._base, self._barrier)
+            segment = Segment(found.start + self._base, found.end + self._base, judged_from)
+            release = await self._settle(segment)
+            self._segment_start = segment.end
+            self._forget()
+            if release is not None and release.settled:
+                yield release
+
+    async def _settle(self, segment: Segment) -> Release | None:
+        """Judge a range, and say what of it may go beyond what already went."""
+        asked = self._slice(segment.judged_from, segment.end)
+        verdict = await self._judge(asked)
+        self.verdicts += 1
+        if self.strictest is None or verdict.action > self.strictest.action:
+            self.strictest = verdict
+        if self._rules.mode == "observe":
+            return None
+        begin, self_end = self._settled, max(segment.end, self._settled)
+        if not self._offends(verdict):
+            self._settled = self_end
+            return Release(self._slice(begin, self_end), self_end - begin)
+        kept = await self._altered(verdict, segment.judged_from, begin, self_end)
+        if kept is None:
+            self.stopped = verdict
+            return None
+        self._settled = self_end
+        return Release(kept, self_end - begin)
+
+    def _offends(self, verdict: Verdict) -> bool:
+        if verdict.action >= Action.BLOCK:
+            return True
+        stops = self._rules.on_review if verdict.whole else self._rules.on_degraded
+        return verdict.action >= Action.REVIEW and stops == "stop"
+
+    async def _altered(self, verdict: Verdict, judged_from: int, begin: int, end: int) -> str | None:
+        """What takes the place of [begin, end); None where the text is to be stopped."""
+        if not self._alterable or self._rules.mode == "stop" or not verdict.whole:
+            return None
+        if self._rules.mode == "revise":
+            if self._revise is None or begin != self._segment_start:
+                return None
+            self._barrier = end
+            return await self._revise(self._slice(begin, end), verdict)
+        return self._masked(verdict, judged_from, begin, end)
+
+    def _masked(self, verdict: Verdict, judged_from: int, begin: int, end: int) -> str:
+        """[begin, end) with the spans of what offends masked; whole where no span is known, or one began before."""
+        lines = {judgement.category: judgement.threshold for judgement in verdict.judgements if judgement.flagged}
+        spans = [f.span for f in verdict.findings if f.span and f.score >= lines.get(f.category, 2.0)]
+        ranges = sorted((max(begin, s.start + judged_from), min(end, s.end + judged_from)) for s in spans)
+        ranges = [(start, stop) for start, stop in ranges if start < stop]
+        ranges = ranges or [(begin, end)]
+        self._barrier = max(stop for _, stop in ranges)
+        pieces, position = [], begin
+        for start, stop in ranges:
+            if stop <= position:
+                continue
+            pieces.append(self._slice(position, max(start, position)))
+            pieces.append(MASK)
+            position = stop
+        tail = self._slice(position, end)
+        ending = self._slice(end - 1, end) if not tail and self._slice(end - 1, end).isspace() else ""
+        return "".join(pieces) + tail + ending
+
+    def _overlap(self, start: int) -> int:
+        before = overlap_start(self._text, start - self._base, self._rules.overlap_chars)
+        return max(self._base + before, self._barrier)
+
+    def _slice(self, start: int, end: int) -> str:
+        return self._text[start - self._base : end - self._base]
+
+    def _forget(self) -> None:
+        """Keep what the next segment's overlap may need, and what says where its words begin."""
+        drop = self._segment_start - self._rules.overlap_chars - 1 - self._base
+        if drop > 0:
+            self._text = self._text[drop:]
+            self._base += drop
+
+
+def released_inside(spans: list[Span], released: list[Span]) -> int:
+    """How many characters lie in both; neither list overlaps itself."""
+    return sum(max(0, min(a.end, b.end) - max(a.start, b.start)) for a in spans for b in released)
