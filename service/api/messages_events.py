@@ -151,36 +151,37 @@ class MessageEditor:
             yield from self._close(index)
 
     def _open(self, index: int, block: Event) -> Iterator[Step]:
+        """Announce a block, emptied. It counts as open only once it was sent: a stop closes what was opened."""
         if index in self._blocks:
             raise MalformedEvent("a content block was opened twice")
         kind = string(block, "type")
         said = SPOKEN.get(kind)
         if said is None:
-            self._blocks[index] = _Block(self._count, None)
             opaque = OPAQUE | {"data"} if kind == "redacted_thinking" else OPAQUE
-            block = without_binaries(block)
-            yield Send(self._block_start(block), texts_in(block, opaque))
+            kept = without_binaries(block)
+            yield Send(self._block_start(kept), texts_in(kept, opaque))
+            self._add(index, None)
             return
-        voice = Voice((self._count, said), whole=said == "thinking")
-        self._blocks[index] = opened = _Block(self._count, voice)
-        first = block.get(said)
-        citations = block.get("citations")
-        empty: Event = {key: value for key, value in block.items() if key not in (said, "citations")}
-        empty[said] = {} if said == "input" else ""
+        rest = {key: value for key, value in block.items() if key not in (said, "citations")}
         if kind == "thinking":
-            empty["signature"] = ""  # it comes when all that it vouches for has been released
-        yield Send(self._block_start(empty), texts_in({k: v for k, v in empty.items() if k != said}, OPAQUE))
-        text = _text_of(first)
-        if text:
-            opened.said.append(text)
-            yield Say(voice, text)
+            rest["signature"] = ""  # it comes when all that it vouches for has been released
+        yield Send(self._block_start({**rest, said: {} if said == "input" else ""}), texts_in(rest, OPAQUE))
+        opened = self._add(index, Voice((self._count, said), whole=said == "thinking"))
+        citations = block.get("citations")
         for citation in citations if isinstance(citations, list) else ():
             opened.waiting.append({"type": "citations_delta", "citation": citation})
+        text = _text_of(block.get(said))
+        if text and opened.voice is not None:
+            opened.said.append(text)
+            yield Say(opened.voice, text)
+
+    def _add(self, index: int, voice: Voice | None) -> _Block:
+        self._blocks[index] = added = _Block(self._count, voice)
+        self._count += 1
+        return added
 
     def _block_start(self, block: Event) -> Event:
-        event = {"type": "content_block_start", "index": self._count, "content_block": block}
-        self._count += 1
-        return event
+        return {"type": "content_block_start", "index": self._count, "content_block": block}
 
     def _delta(self, block: _Block | None, delta: Event) -> Iterator[Step]:
         if block is None:

@@ -111,7 +111,11 @@ def _ending() -> Any:
 @pytest.mark.parametrize(
     "hidden",
     [
-        {"type": "web_search_tool_result", "tool_use_id": "s", "content": [{"type": "x", "title": "poison", "url": "u"}]},
+        {
+            "type": "web_search_tool_result",
+            "tool_use_id": "s",
+            "content": [{"type": "x", "title": "poison", "url": "u"}],
+        },
         {"type": "web_fetch_tool_result", "content": {"source": {"type": "text", "data": "poison"}}},
         {"type": "of_tomorrow", "novel": {"deep": [["poison"]]}},
         {"type": "of_tomorrow", "poison": 1},
