@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from service.api.explain import explain
 from service.api.reply_steps import Close, Ending, Event, MalformedEvent, ReplyEditor, Say, Send, Voice
 from service.backends.sse import MalformedStream
+from service.backends.upstream import UpstreamFault
 from service.errors import WeirError
 from service.streaming import Channel, Release
 from service.types import Verdict
@@ -38,18 +39,15 @@ class ReplyGate:
             while not self._editor.ended:
                 reading = reading or asyncio.ensure_future(anext(events, None))
                 await asyncio.wait((reading,), timeout=self._patience())
-                if not reading.done():
-                    async for out in self._relieve():
-                        yield out
-                    continue
-                event, reading = reading.result(), None
-                async for out in self._pass(event):
+                if reading.done():
+                    event, reading = reading.result(), None
+                    passing = self._pass(event)
+                else:
+                    passing = self._relieve()
+                async for out in passing:
                     yield out
-        except (MalformedEvent, MalformedStream):
-            for out in self._fail("upstream_malformed", "The upstream's reply is not what its dialect promises."):
-                yield out
-        except WeirError as error:
-            for out in self._fail(error.code, error.message):
+        except (MalformedEvent, MalformedStream, UpstreamFault, WeirError) as error:
+            for out in self._fail(*_told(error)):
                 yield out
         finally:
             if reading is not None:
@@ -132,6 +130,15 @@ class ReplyGate:
             return []
         self.failed = code
         return self._editor.fail(code, message)
+
+
+def _told(error: Exception) -> tuple[str, str]:
+    """Code and message of what ended a reply."""
+    if isinstance(error, WeirError):
+        return error.code, error.message
+    if isinstance(error, UpstreamFault):
+        return f"upstream_{error.kind}", "The upstream's reply broke off."
+    return "upstream_malformed", "The upstream's reply is not what its dialect promises."
 
 
 def ending_of(verdict: Verdict) -> Ending:

@@ -152,9 +152,17 @@ class ResponsesEditor:
             speech.logprobs.extend(e for e in (logprobs if isinstance(logprobs, list) else ()) if isinstance(e, dict))
             yield from self._say(speech, string(event, "delta"))
         elif kind in DONES:
-            field_, _, _ = DELTAS[DONES[kind]]
+            field_, listed, _ = DELTAS[DONES[kind]]
             speech = yield from self._find(DONES[kind], event, item)
-            yield from self._close(speech, string(event, field_))
+            if listed:  # its part's own end is still to come, with annotations
+                yield from self._say_rest(speech, string(event, field_))
+            else:
+                yield from self._close(speech, string(event, field_))
+        elif kind in ("response.content_part.done", "response.reasoning_summary_part.done"):
+            listed = "content" if kind == "response.content_part.done" else "summary"
+            ended = item.speeches.get((listed, place(event, f"{listed}_index")))
+            if ended is not None:
+                yield from self._close_part(ended, part(event, "part"))
         elif kind == "response.output_text.annotation.added":
             speech = yield from self._find("response.output_text.delta", event, item)
             speech.annotations.append(part(event, "annotation"))
@@ -210,13 +218,22 @@ class ResponsesEditor:
             speech.said.append(text)
             yield Say(speech.voice, text)
 
+    def _say_rest(self, speech: Speech, whole: str) -> Iterator[Step]:
+        """What the upstream tells only at a voice's end is said now."""
+        said = "".join(speech.said)
+        if speech.delta and whole.startswith(said):
+            yield from self._say(speech, whole[len(said) :])
+
+    def _close_part(self, speech: Speech, given: Event) -> Iterator[Step]:
+        annotations = given.get("annotations")
+        if not speech.annotations and isinstance(annotations, list):
+            speech.annotations.extend(entry for entry in annotations if isinstance(entry, dict))
+        yield from self._close(speech, string(given, "refusal" if "refusal" in given else "text"))
+
     def _close(self, speech: Speech, whole: str) -> Iterator[Step]:
-        """End a voice. What the upstream tells only now is said now."""
         if not speech.delta:
             return
-        said = "".join(speech.said)
-        if whole.startswith(said):
-            yield from self._say(speech, whole[len(said) :])
+        yield from self._say_rest(speech, whole)
         yield Close(speech.voice)
         if speech.whole and speech.annotations:
             for number, annotation in enumerate(speech.annotations):
@@ -252,20 +269,15 @@ class ResponsesEditor:
                     yield from self._open_listed(item, listed, f"{listed}_index", number, entry)
                 speech = item.speeches.get((listed, number))
                 if speech is not None:
-                    annotations = entry.get("annotations")
-                    if not speech.annotations and speech.delta and isinstance(annotations, list):
-                        speech.annotations.extend(a for a in annotations if isinstance(a, dict))
-                    yield from self._close(speech, string(entry, "refusal" if "refusal" in entry else "text"))
+                    yield from self._close_part(speech, entry)
         for speech in item.speeches.values():
             spoken = SPOKEN.get(str(item.shape.get("type")))
             yield from self._close(speech, string(given, spoken) if spoken else "")
         late = self._late(item, given)
-        item.shape.update(late)
-        done = self._shape_done(item, _status(given))
-        yield Send(
-            {"type": "response.output_item.done", "output_index": item.index, "item": done}, texts_in(late, OPAQUE)
-        )
-        self._output[item.index] = done
+        done = deepcopy({**item.shape, **late, "status": _status(given)})
+        event = {"type": "response.output_item.done", "output_index": item.index, "item": done}
+        yield Send(event, texts_in(late, OPAQUE))
+        self._output[item.index] = done  # only now: a stop tells of what was judged alone
         del self._items[index]
 
     @staticmethod
@@ -280,10 +292,6 @@ class ResponsesEditor:
             late["result"] = None
         return late
 
-    @staticmethod
-    def _shape_done(item: Item, status: str) -> Event:
-        return deepcopy({**item.shape, "status": status})
-
     def _close_all(self) -> list[Event]:
         """End what is open where it stands."""
         events: list[Event] = []
@@ -291,7 +299,7 @@ class ResponsesEditor:
             for speech in item.speeches.values():
                 if speech.delta:
                     events.extend(self._dones(speech))
-            done = self._shape_done(item, "incomplete")
+            done = deepcopy({**item.shape, "status": "incomplete"})
             self._output[item.index] = done
             events.append({"type": "response.output_item.done", "output_index": item.index, "item": done})
         self._items.clear()
@@ -328,7 +336,7 @@ class ResponsesEditor:
 
 _ITEM_EVENTS = frozenset(
     {"response.output_item.done", "response.content_part.added", "response.reasoning_summary_part.added"}
-    | {"response.output_text.annotation.added"}
+    | {"response.content_part.done", "response.reasoning_summary_part.done", "response.output_text.annotation.added"}
     | SILENT
     | DELTAS.keys()
     | DONES.keys()

@@ -73,16 +73,16 @@ async def test_harm_never_leaves_and_what_stood_before_does(size: int) -> None:
     for editor, events in both:
         gate, source = gate_of(editor), Source(events)
         out = json.dumps(await leaves(gate, source))
-        assert "threat" not in out and "lake" in out
+        assert "from me" not in out and "lake" in out
         assert gate.stopped is not None and source.closed and editor.ended
 
 
 async def test_redaction_masks_text_and_stops_thinking() -> None:
     masked = await leaves(gate_of(MessageEditor("m"), "redact"), Source(reply(text(0, CALM, HARM, " " + CALM))))
     out = json.dumps(masked)
-    assert "threat" not in out and "[removed]" in out and masked[-2]["delta"]["stop_reason"] == "end_turn"
+    assert "from me" not in out and "[removed]" in out and masked[-2]["delta"]["stop_reason"] == "end_turn"
     stopped = await leaves(gate_of(MessageEditor("m"), "redact"), Source(reply(thinking(0, CALM, HARM))))
-    assert stopped[-2]["delta"]["stop_reason"] == "refusal" and "threat" not in json.dumps(stopped)
+    assert stopped[-2]["delta"]["stop_reason"] == "refusal" and "from me" not in json.dumps(stopped)
 
 
 async def test_observing_alters_nothing() -> None:

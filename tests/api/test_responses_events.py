@@ -24,6 +24,9 @@ USAGE = {
 }
 
 
+_LATE = ("arguments", "input", "code", "output", "outputs", "content", "summary")  # what an item has only at its end
+
+
 def response(status: str, output: list[Event]) -> Event:
     """A response as the upstream sends it."""
     return {
@@ -46,7 +49,8 @@ def reply(*items: tuple[Event, list[Event]], last: str = "completed") -> list[Ev
     events: list[Event] = [{"type": "response.created", "response": response("in_progress", [])}]
     events.append({"type": "response.in_progress", "response": response("in_progress", [])})
     for index, (item, inner) in enumerate(items):
-        events.append({"type": "response.output_item.added", "output_index": index, "item": item})
+        first = {key: value for key, value in item.items() if key not in _LATE} if inner else item
+        events.append({"type": "response.output_item.added", "output_index": index, "item": first})
         events.extend({**event, "output_index": index, "item_id": item["id"]} for event in inner)
         events.append({"type": "response.output_item.done", "output_index": index, "item": item})
     return [*events, {"type": f"response.{last}", "response": response(last, [item for item, _ in items])}]
@@ -187,7 +191,7 @@ def test_failures_are_explicit_and_quote_nothing() -> None:
     left = edit(editor(), failed)
     assert left[-1]["response"]["error"]["code"] == "server_error" and "unseen" not in json.dumps(left)
     cut = editor()
-    begun = edit(cut, reply(message("Hello there, and more."))[:6])
+    begun = edit(cut, reply(message("Hello there, and more."))[:5])
     got = client_reads([*begun, *cut.fail("upstream_cut", "The upstream broke off.")])
     assert (got[-1].type, got[-1].response.error.code) == ("response.failed", "upstream_cut")
     assert got[-1].response.output_text == "Hello there, a"
@@ -207,7 +211,7 @@ def test_a_prompt_that_is_blocked_is_a_whole_response() -> None:
         [*reply(message("x"))[:3], reply(message("x"))[2]],
         [*reply(message("x"))[:3], {"type": "response.output_text.delta", "output_index": 0, "delta": "x"}],
         [*reply(message("x"))[:4], {**reply(message("x"))[4], "delta": ["x"]}],
-        [*reply(message("x"))[:6], reply(message("x"))[4]],
+        [*reply(message("x"))[:7], reply(message("x"))[4]],
         [{"type": "response.created", "response": "x"}],
     ],
 )
