@@ -221,7 +221,7 @@ def not_in_use(settings: Settings) -> tuple[str, ...]:
     harmless: dict[str, object] = {"workers": 1, "screen": "off", "cache": "off"}
     waiting = (
         *("workers", "screen", "cache", "cache_url", "cache_scope"),
-        *("upstream_openai", "upstream_anthropic", "upstreams"),
+        "upstreams",
         *("judge_url", "judge_model", "judge_key", "image_hosts"),
     )
     return tuple(

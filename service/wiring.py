@@ -19,8 +19,9 @@ from service.backends.batcher import SLICE_ITEMS
 from service.backends.onnx_text import OnnxTextScorer
 from service.backends.secret import load_secrets
 from service.backends.sqlite_store import SqliteStore
+from service.backends.upstream import Upstream, UpstreamClient, UpstreamKind
 from service.config import CONCURRENT_ITEMS, Settings
-from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRefused, StoreUnavailable
+from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRefused, StoreUnavailable, UnknownUpstream
 from service.feedback.desk import FeedbackDesk, Judge
 from service.feedback.ledger import Ledger
 from service.feedback.loops import Loops
@@ -46,6 +47,8 @@ from service.types import Content, Stage, Verdict
 
 DATA = Path(__file__).with_name("data")
 GATES: Mapping[str, Gate] = {"always": always, "context": has_context, "sexual": is_sexual}
+FIRST_BYTE_S = 120.0  # for which an upstream may think before it answers
+STALL_S = 60.0  # between two pieces of an answer
 WARM_UP = ("A short text.", "A longer one, so that the kernels of both lengths are ready. " * 12)
 
 
@@ -63,6 +66,8 @@ class Runtime:
     versions: PolicyVersions = field(repr=False)
     tuning: Tuning = field(repr=False)
     ledger: Ledger | None = field(repr=False, default=None)
+    upstreams: Mapping[tuple[UpstreamKind, str], Upstream] = field(repr=False, default_factory=dict)
+    upstream_client: UpstreamClient | None = field(repr=False, default=None)
     warm: bool = False
     draining: bool = False
 
@@ -80,6 +85,13 @@ class Runtime:
         """Judge one content, and enter the verdict; raises UnknownPolicy and Overloaded."""
         verdict = await self.pipeline.moderate(content)
         return verdict if self.ledger is None else self.ledger.enter(content, verdict)
+
+    def upstream(self, kind: UpstreamKind, name: str) -> Upstream:
+        """The upstream of that name that speaks this dialect; UnknownUpstream where none is configured."""
+        try:
+            return self.upstreams[kind, name]
+        except KeyError:
+            raise UnknownUpstream("No upstream is configured for this path.") from None
 
     async def judge(self, content: Content) -> Verdict:
         """Judge a part of a content that is moderated as a whole: nothing is counted."""
@@ -127,8 +139,25 @@ async def open_runtime(
             await start_loops(stack, state)
             if settings.shadow_model_dir is not None:
                 await _start_shadow(stack, settings, settings.shadow_model_dir, state, metrics)
+        runtime.upstreams = load_upstreams(settings)
+        if runtime.upstreams:
+            runtime.upstream_client = UpstreamClient(first_byte_s=FIRST_BYTE_S, stall_s=STALL_S)
+            stack.push_async_callback(runtime.upstream_client.close)
         runtime.warm = True
         yield runtime
+
+
+def load_upstreams(settings: Settings) -> dict[tuple[UpstreamKind, str], Upstream]:
+    """The upstreams that are configured, by dialect and name; an address may end in /v1, as clients write it."""
+    addresses: tuple[tuple[UpstreamKind, str | None], ...] = (
+        ("openai", settings.upstream_openai),
+        ("anthropic", settings.upstream_anthropic),
+    )
+    return {
+        (kind, "default"): Upstream("default", kind, address.rstrip("/").removesuffix("/v1"))
+        for kind, address in addresses
+        if address is not None
+    }
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ upstream is called only for a prompt that passed, and its connection is closed w
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
@@ -25,6 +26,7 @@ from service.api.reply_gate import ReplyGate, ending_of
 from service.api.reply_steps import Event, MalformedEvent, ReplyEditor
 from service.backends.sse import EventReader, MalformedStream
 from service.backends.upstream import Answer, Upstream, UpstreamFault, UpstreamKind, passed_headers
+from service.config import Settings
 from service.errors import BadInput, WeirError
 from service.stream_rules import StreamRules
 from service.streaming import Channel
@@ -120,11 +122,14 @@ def _channels(runtime: Runtime, policy: str, prompt: Prompt, rules: StreamRules)
 
 async def _ask(request: Request, upstream: Upstream, path: str, stack: AsyncExitStack) -> Answer:
     """Send the caller's body as it came; raises UpstreamFailed unless the answer is a good one."""
-    headers = passed_headers(request.headers.items(), upstream, spent=_spent(request))
-    client = request.app.state.runtime.upstream_client
+    runtime: Runtime = request.app.state.runtime
+    given = request.headers.items()
+    headers = passed_headers(given, upstream, spent=spent_headers(given, runtime.settings))
+    client = runtime.upstream_client
+    assert client is not None  # there is an upstream
     try:
         sent = client.send(upstream, path, headers, await request.body())
-        answer: Answer = await stack.enter_async_context(sent)
+        answer = await stack.enter_async_context(sent)
         if answer.status >= 300:
             raise await _refused(answer)
     except UpstreamFault as fault:
@@ -133,12 +138,13 @@ async def _ask(request: Request, upstream: Upstream, path: str, stack: AsyncExit
     return answer
 
 
-def _spent(request: Request) -> frozenset[str]:
-    """The header that held Weir's own key."""
-    if not request.state.caller.name or "x-weir-key" in request.headers:
-        return frozenset({"x-weir-key"})
-    bearer = request.headers.get("authorization", "")[:7].lower() == "bearer "
-    return frozenset({"authorization" if bearer else "x-api-key"})
+def spent_headers(headers: Iterable[tuple[str, str]], settings: Settings) -> frozenset[str]:
+    """The headers that hold a key of Weir's own, whether or not it was what opened the door."""
+    own = {key.sha256 for key in (*settings.api_keys, *settings.admin_keys)}
+    held = {name: value.strip() for name, value in headers if name in ("authorization", "x-api-key")}
+    if held.get("authorization", "")[:7].lower() == "bearer ":
+        held["authorization"] = held["authorization"][7:].strip()
+    return frozenset(name for name, key in held.items() if hashlib.sha256(key.encode()).hexdigest() in own)
 
 
 async def _refused(answer: Answer) -> UpstreamFailed:

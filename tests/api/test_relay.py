@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from service.api.relay import spent_headers
 from service.app import create_app
 from service.backends.upstream import Upstream, UpstreamClient, UpstreamKind
-from service.config import Settings
+from service.config import ApiKey, Settings
 from tests.api.test_messages_events import USAGE, reply, text, thinking, tool
 from tests.api.test_responses_events import call, message, reasoning, response
 from tests.api.test_responses_events import reply as response_reply
@@ -110,13 +112,12 @@ class Served:
         self.thread.join()
 
 
+@dataclass
 class RelayRuntime(FakeRuntime):
     """A fake runtime with an upstream."""
 
-    url = ""
-
-    def __post_init__(self) -> None:
-        self.upstream_client = UpstreamClient(first_byte_s=5, stall_s=5)
+    url: str = ""
+    upstream_client: UpstreamClient = field(default_factory=lambda: UpstreamClient(first_byte_s=5, stall_s=5))
 
     def upstream(self, kind: UpstreamKind, name: str) -> Upstream:
         return Upstream(name, kind, self.url, "configured")
@@ -176,7 +177,7 @@ def test_harm_is_stopped_in_every_form(bench: Bench) -> None:
     assert got.stop_reason == "refusal" and got.stop_details is not None
     last = bench.streamed_response("harm")[-1]
     assert (last.type, last.response.incomplete_details.reason) == ("response.incomplete", "content_filter")
-    assert last.response.output_text == CALM and last.response.to_dict()["x_weir"]["action"] == "block"
+    assert last.response.output_text == CALM.strip() and last.response.to_dict()["x_weir"]["action"] == "block"
     whole = bench.message("harm")
     assert whole.stop_reason == "refusal" and HARM.strip() not in whole.to_json()
     other = bench.openai.responses.create(model="harm", input="Hello?")
@@ -230,6 +231,14 @@ def test_what_cannot_be_judged_is_refused_in_the_dialect(bench: Bench) -> None:
     with pytest.raises(anthropic.BadRequestError) as other:
         bench.anthropic.messages.create(model="m", max_tokens=9, messages=[{"role": "user", "content": image}])
     assert other.value.body["error"]["code"] == "unjudged_content"  # type: ignore[index]
+
+
+def test_a_key_of_weirs_never_goes_on() -> None:
+    settings = Settings(api_keys=(ApiKey("app", hashlib.sha256(b"weir").hexdigest()),))
+    spent = spent_headers([("authorization", "Bearer weir"), ("x-api-key", "theirs")], settings)
+    assert spent == {"authorization"}
+    assert spent_headers([("x-weir-key", "weir"), ("x-api-key", "weir")], settings) == {"x-api-key"}
+    assert spent_headers([("authorization", "Bearer weir")], Settings()) == frozenset()
 
 
 def test_who_leaves_closes_the_upstream(bench: Bench) -> None:

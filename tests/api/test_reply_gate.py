@@ -80,7 +80,7 @@ async def test_harm_never_leaves_and_what_stood_before_does(size: int) -> None:
 async def test_redaction_masks_text_and_stops_thinking() -> None:
     masked = await leaves(gate_of(MessageEditor("m"), "redact"), Source(reply(text(0, CALM, HARM, " " + CALM))))
     out = json.dumps(masked)
-    assert "from me" not in out and "[removed]" in out and masked[-2]["delta"]["stop_reason"] == "end_turn"
+    assert "a threat" not in out and "[removed]" in out and masked[-2]["delta"]["stop_reason"] == "end_turn"
     stopped = await leaves(gate_of(MessageEditor("m"), "redact"), Source(reply(thinking(0, CALM, HARM))))
     assert stopped[-2]["delta"]["stop_reason"] == "refusal" and "from me" not in json.dumps(stopped)
 
