@@ -115,7 +115,11 @@ async def _judge_prompt(runtime: Runtime, prompt: Prompt, policy: str, rules: St
 
 def _channels(runtime: Runtime, policy: str, prompt: Prompt, rules: StreamRules) -> Callable[[bool], Channel]:
     async def judge(text: str) -> Verdict:
-        return await runtime.judge(Content(text, prompt.turns[-1:], "assistant", policy, explain=rules.mode != "stop"))
+        content = Content(text, prompt.turns[-1:], "assistant", policy, explain=rules.mode != "stop")
+        verdict = await runtime.judge(content)
+        # What is held back is judged once more, so that it is counted, and has a receipt to give feedback with.
+        counted = await runtime.moderate(content) if verdict.action >= Action.BLOCK else verdict
+        return counted if counted.action >= verdict.action else verdict
 
     return lambda whole: Channel(judge, rules, whole=whole)
 

@@ -1,16 +1,13 @@
 """The events of one reply of OpenAI's responses: what of them is text, and how the reply ends.
 
-Owns the order of events, their numbering, and every place in which a text occurs again. Refuses to know how text is
-judged, and HTTP.
+Owns the order of events and their numbering. Refuses to know how text is judged, and HTTP.
 
 Text, refusal, reasoning and the arguments of calls are voices. What comes whole (searches, outputs of tools) is judged
-whole. `.done` events, items and the last response are written from what was released. Annotations and logprobs
-wait for the end of their text, and are dropped where it was altered. An event of an unknown type is dropped.
+whole. Annotations and logprobs wait for the end of their text. An event of an unknown type is dropped.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Iterator
 from copy import deepcopy
 
@@ -29,6 +26,7 @@ from service.api.reply_steps import (
     string,
     texts_in,
 )
+from service.api.responses_ends import dones, late_fields, reasons, status_of
 from service.api.responses_items import (
     DELTA_OF_ITEM,
     DELTA_OF_PART,
@@ -44,8 +42,6 @@ from service.api.responses_items import (
     unspoken_part,
 )
 
-_CODE = re.compile(r"[a-z_]{1,64}")
-_INCOMPLETE = ("max_output_tokens", "content_filter")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -106,9 +102,8 @@ class ResponsesEditor:
 
     def frame(self, event: Event) -> bytes:
         """The event with its name and its number."""
-        numbered = {**event, "sequence_number": self._number}
         self._number += 1
-        return named_frame(numbered)
+        return named_frame({**event, "sequence_number": self._number - 1})
 
     def _begin(self) -> list[Event]:
         """A response that the upstream had not begun."""
@@ -241,24 +236,8 @@ class ResponsesEditor:
                 event.update(annotation_index=number, annotation=annotation)
                 yield Send(event, texts_in(annotation, OPAQUE))
                 speech.target["annotations"].append(annotation)
-        for event in self._dones(speech):
+        for event in dones(speech):
             yield Send(event)
-
-    def _dones(self, speech: Speech) -> list[Event]:
-        """The events that end a voice, with what was released."""
-        field_, listed, _ = DELTAS[speech.delta]
-        text = "".join(speech.released)
-        speech.target[field_] = text
-        done: Event = {"type": speech.delta.removesuffix("delta") + "done", **speech.places, field_: text}
-        if speech.delta == "response.output_text.delta":
-            # Alternatives that were not chosen are text too, which nobody has judged.
-            done["logprobs"] = [{**entry, "top_logprobs": []} for entry in speech.logprobs] if speech.whole else []
-        events = [done]
-        if listed:
-            name = "reasoning_summary_part" if listed == "summary" else "content_part"
-            events.append({"type": f"response.{name}.done", **speech.places, "part": deepcopy(speech.target)})
-        speech.delta = ""
-        return events
 
     def _close_item(self, index: int, given: Event) -> Iterator[Step]:
         item = self._items[index]
@@ -273,24 +252,12 @@ class ResponsesEditor:
         for speech in item.speeches.values():
             spoken = SPOKEN.get(str(item.shape.get("type")))
             yield from self._close(speech, string(given, spoken) if spoken else "")
-        late = self._late(item, given)
-        done = deepcopy({**item.shape, **late, "status": _status(given)})
+        late = late_fields(item, given)
+        done = deepcopy({**item.shape, **late, "status": status_of(given)})
         event = {"type": "response.output_item.done", "output_index": item.index, "item": done}
         yield Send(event, texts_in(late, OPAQUE))
         self._output[item.index] = done  # only now: a stop tells of what was judged alone
         del self._items[index]
-
-    @staticmethod
-    def _late(item: Item, given: Event) -> Event:
-        """What an item holds at its end beside what was spoken: a tool's output, the finds of a search."""
-        kind = item.shape.get("type")
-        if kind in ("message", "reasoning"):
-            return {key: given[key] for key in ("encrypted_content",) if isinstance(given.get(key), str)}
-        spoken = SPOKEN.get(str(kind))
-        late = {key: value for key, value in given.items() if key not in ("type", "id", "status", spoken)}
-        if kind == "image_generation_call":
-            late["result"] = None
-        return late
 
     def _close_all(self) -> list[Event]:
         """End what is open where it stands."""
@@ -298,7 +265,7 @@ class ResponsesEditor:
         for item in self._items.values():
             for speech in item.speeches.values():
                 if speech.delta:
-                    events.extend(self._dones(speech))
+                    events.extend(dones(speech))
             done = deepcopy({**item.shape, "status": "incomplete"})
             self._output[item.index] = done
             events.append({"type": "response.output_item.done", "output_index": item.index, "item": done})
@@ -313,17 +280,7 @@ class ResponsesEditor:
             yield from self._close_item(index, given)
         self._envelope = envelope(response, self._request)
         last = self._response(kind.removeprefix("response."))
-        if kind == "response.incomplete":
-            details = response.get("incomplete_details")
-            reason = details.get("reason") if isinstance(details, dict) else None
-            last["incomplete_details"] = {"reason": reason if reason in _INCOMPLETE else "content_filter"}
-        elif kind == "response.failed":
-            error = response.get("error")
-            code = error.get("code") if isinstance(error, dict) else None
-            last["error"] = {
-                "code": code if isinstance(code, str) and _CODE.fullmatch(code) else "server_error",
-                "message": "The upstream reported that it failed.",
-            }
+        last.update(reasons(kind, response))
         yield Send(self._last(kind, last))
 
     def _response(self, status: str) -> Event:
@@ -341,8 +298,3 @@ _ITEM_EVENTS = frozenset(
     | DELTAS.keys()
     | DONES.keys()
 )
-
-
-def _status(given: Event) -> str:
-    status = given.get("status")
-    return status if status in ("completed", "incomplete", "failed") else "completed"
