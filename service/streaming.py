@@ -10,36 +10,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
-from service.segments import MOST_CHARS, OVERLAP_CHARS, Segment, last_word_end, next_segment, overlap_start
+from service.segments import Segment, last_word_end, next_segment, overlap_start
+from service.stream_rules import StreamRules
 from service.taxonomy import Action
 from service.types import Span, Verdict
 
-Mode = Literal["stop", "redact", "revise", "observe"]
-MODES: tuple[Mode, ...] = ("stop", "redact", "revise", "observe")
 MASK = "[removed]"
 
 Judge = Callable[[str], Awaitable[Verdict]]
 Revise = Callable[[str, Verdict], Awaitable[str | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class StreamRules:
-    """A policy's rules for growing texts.
-
-    `hold_ms`: how long text is held while the upstream is silent, before an extra verdict may release it up to its
-    last word; 0 holds it until its segment is whole. `on_review`: whether a review stops, as a block does.
-    """
-
-    mode: Mode = "stop"
-    on_review: Literal["pass", "stop"] = "pass"
-    on_degraded: Literal["pass", "stop"] = "stop"
-    hold_ms: int = 400
-    segment_chars: int = MOST_CHARS
-    overlap_chars: int = OVERLAP_CHARS
-    judge_system: bool = False
-    allow_unjudged_parts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.segments import MOST_CHARS, OVERLAP_CHARS, next_segment
-from service.streaming import MASK, Channel, StreamRules
+from service.stream_rules import StreamRules
+from service.streaming import MASK, Channel
 from service.taxonomy import Action
 from service.types import Finding, Judgement, Span, Verdict
 
