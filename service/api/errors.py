@@ -15,7 +15,7 @@ from starlette.responses import Response
 from service.api.google import google_error, is_google
 from service.errors import Draining, UnknownModel, WeirError
 
-OPENAI_PATHS = ("/v1/moderations", "/v1/responses")
+OPENAI_PATHS = ("/v1/moderations", "/v1/responses", "/v1/chat/completions")
 ANTHROPIC_PATHS = ("/v1/messages",)
 
 _NAMED_UPSTREAM = re.compile(r"/u/[^/]+(?=/v1/)")  # the same dialect, from an upstream by name

@@ -23,7 +23,7 @@ from service.api.errors import json_response
 from service.api.event_stream import EventStream
 from service.api.prompt_turns import Prompt
 from service.api.reply_gate import ReplyGate, ending_of
-from service.api.reply_steps import Event, MalformedEvent, ReplyEditor
+from service.api.reply_steps import DONE, Event, MalformedEvent, ReplyEditor
 from service.backends.sse import EventReader, MalformedStream
 from service.backends.upstream import Answer, Upstream, UpstreamFault, UpstreamKind, passed_headers
 from service.config import Settings
@@ -201,7 +201,8 @@ async def _events(answer: Answer) -> AsyncGenerator[Event, None]:
     reader = EventReader()
     async for piece in answer.pieces:
         for found in reader.feed(piece):
-            if found.data.strip() == "[DONE]":
+            if found.data.strip() == DONE["type"]:
+                yield DONE
                 continue
             try:
                 event = json.loads(found.data)

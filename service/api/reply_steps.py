@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 Event = dict[str, Any]
 
+DONE: Event = {"type": "[DONE]"}  # the word that ends a stream where the dialect has one
 MOST_DEPTH = 64  # of nested JSON in which strings are looked for; deeper is refused as malformed
 
 
