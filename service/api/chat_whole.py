@@ -79,7 +79,7 @@ def _add(choice: Event, chunk: Event) -> None:
     if chunk.get("logprobs"):
         choice["logprobs"] = choice["logprobs"] or {"content": None, "refusal": None}
         for kind, entries in chunk["logprobs"].items():
-            choice["logprobs"][kind] = (choice["logprobs"][kind] or []) + entries
+            choice["logprobs"][kind] = (choice["logprobs"][kind] or []) + (entries or [])
     if chunk["finish_reason"] is not None:
         choice["finish_reason"] = chunk["finish_reason"]
 
@@ -87,7 +87,7 @@ def _add(choice: Event, chunk: Event) -> None:
 def _add_call(calls: list[Event], given: Event) -> None:
     number = place(given, "index")
     if number == len(calls):
-        calls.append({key: value for key, value in given.items() if key != "index"})
+        calls.append({k: dict(v) if isinstance(v, dict) else v for k, v in given.items() if k != "index"})
         return
     for kind, name in (("function", "arguments"), ("custom", "input")):
         if kind in given:
