@@ -10,9 +10,11 @@ import openai
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from service.api.chat_events import ChatEditor
 from service.api.chat_whole import from_events, to_events
 from service.app import create_app
 from service.config import Settings
+from tests.api.reply_driver import edit
 from tests.api.test_relay import CALM, HARM, RelayRuntime, Served, _answer
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "prompt_tokens_details": {"cached_tokens": 1}}
@@ -244,6 +246,8 @@ def test_faults_in_the_middle_are_explicit(bench: Bench, fault: str, code: str) 
     assert "quoted" not in str(caught.value.body)
 
 
-def test_a_whole_reply_survives_the_way_there_and_back() -> None:
-    whole = from_events([*SCRIPTS["thinks"], *SCRIPTS["logged"]])
-    assert from_events([event for event in to_events(whole) if event.get("choices")])["choices"] == whole["choices"]
+@pytest.mark.parametrize("name", ["thinks", "logged", "tool", "two"])
+def test_a_whole_reply_survives_the_way_through_an_editor(name: str) -> None:
+    whole = from_events(SCRIPTS[name])
+    left = edit(ChatEditor({"model": "m"}), to_events(whole))
+    assert from_events(left)["choices"] == whole["choices"]
