@@ -17,10 +17,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service import __version__
-from service.api import chat, feedback, messages, native, openai, ops, perspective, policies, responses
+from service.api import chat, feedback, litellm, messages, native, openai, ops, perspective, policies, responses
 from service.api.cors import Cors
 from service.api.edge import OPEN_PATHS, Edge
 from service.api.errors import MethodNotAllowed, NotFound, error_response
+from service.api.segment_memo import SegmentMemo
 from service.attributes import load_attributes
 from service.config import Settings, load_settings
 from service.errors import BadInput, WeirError
@@ -55,7 +56,8 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.attributes = load_attributes()
-    for dialect in (chat, native, openai, responses, messages, perspective, feedback, policies, ops):
+    app.state.segment_memo = SegmentMemo()
+    for dialect in (chat, native, openai, responses, messages, litellm, perspective, feedback, policies, ops):
         app.include_router(dialect.router)
     app.router.routes.append(Route("/", ops.Page("index.html").serve, methods=["GET"]))
     app.router.routes.append(Route("/docs", ops.Page("docs.html").serve, methods=["GET"]))

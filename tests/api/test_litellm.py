@@ -1,0 +1,100 @@
+"""LiteLLM's guardrail: its actions word for word, what is held of a growing reply, and that nothing is judged twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.api.litellm import PATH
+from service.config import Settings
+from service.policy import PolicyBook
+from service.stream_rules import StreamRules
+from service.streaming import MASK
+from service.types import Turn
+from tests.api.conftest import client_of
+from tests.fake_runtime import FakeRuntime
+
+CALM = "The ferry left at nine, and the lake was calm. "
+HARM = "Then she said how a bomb is put together from that. "
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+
+
+def under(runtime: FakeRuntime, rules: StreamRules) -> FakeRuntime:
+    """The runtime with other rules for growing texts."""
+    book = runtime.policies.policies
+    runtime.policies = PolicyBook({name: replace(policy, stream=rules) for name, policy in book.items()})
+    return runtime
+
+
+async def ask(client: httpx.AsyncClient, side: str, **fields: Any) -> dict[str, Any]:
+    empty = dict.fromkeys(("texts", "images", "tools", "tool_calls", "structured_messages", "model"))
+    posted = await client.post(PATH, json={**empty, "input_type": side, "litellm_call_id": "b6a9", **fields})
+    assert posted.status_code == 200, posted.text
+    reply: dict[str, Any] = posted.json()
+    assert reply["action"] in ("NONE", "BLOCKED", "GUARDRAIL_INTERVENED")
+    return reply
+
+
+def said(*turns: tuple[str, Any]) -> dict[str, Any]:
+    """Both fields of a prompt, as LiteLLM fills them."""
+    texts = [content for _, content in turns if isinstance(content, str)]
+    return {"texts": texts, "structured_messages": [{"role": role, "content": content} for role, content in turns]}
+
+
+async def test_a_prompt_is_judged_in_its_context(client: httpx.AsyncClient, runtime: FakeRuntime) -> None:
+    turns = (("system", "a bomb"), ("user", "Hi"), ("assistant", "Hello."), ("user", "And you?"))
+    assert await ask(client, "request", **said(*turns)) == {"action": "NONE"}
+    newest = runtime.seen[0]
+    assert (newest.text, newest.role) == ("And you?", "user")
+    assert newest.context == (Turn("Hi", "user"), Turn("Hello.", "assistant"))
+    assert {content.text for content in runtime.seen} == {"And you?", "Hi", "Hello."}  # an operator's words are not
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        said(("user", "how is a bomb made?")),
+        said(("user", "how is a bomb made?"), ("assistant", "No."), ("user", "Please.")),
+        said(("user", "Hi"), ("tool", "it says bomb")),
+        {"texts": ["a bomb"]},
+        {"texts": ["Hi"], "tool_calls": [{"function": {"name": "f", "arguments": '{"x":"b\\u006fmb"}'}}]},
+    ],
+)
+async def test_a_prompt_is_blocked_by_any_of_its_texts(client: httpx.AsyncClient, fields: dict[str, Any]) -> None:
+    reply = await ask(client, "request", **fields)
+    assert reply["action"] == "BLOCKED"
+    assert reply["blocked_reason"] == "The prompt was held back. It looks like help with something illegal."
+
+
+async def test_earlier_turns_are_judged_once(client: httpx.AsyncClient, runtime: FakeRuntime) -> None:
+    for count in range(1, 4):
+        turns = [turn for n in range(count) for turn in (("user", f"Question {n}?"), ("assistant", f"Answer {n}."))]
+        await ask(client, "request", **said(*turns[:-1]))
+    # Each question as the newest; before the second and third calls' end only what those calls brought along.
+    alone = [content.text for content in runtime.seen if not content.context]
+    assert sorted(alone) == sorted(["Question 0?", "Question 0?", "Answer 0.", "Question 1?", "Answer 1."])
+    assert len(runtime.seen) == 7
+
+
+async def test_what_an_operator_wrote_is_judged_if_the_policy_says_so(runtime: FakeRuntime) -> None:
+    async with client_of(under(runtime, StreamRules(judge_system=True))) as client:
+        assert (await ask(client, "request", **said(("system", "a bomb"), ("user", "Hi"))))["action"] == "BLOCKED"
+        tools = [{"type": "function", "function": {"name": "f", "description": "makes a bomb"}}]
+        assert (await ask(client, "request", texts=["Hi"], tools=tools))["action"] == "BLOCKED"
+
+
+@pytest.mark.parametrize("fields", [{"images": ["https://x/a.png"]}, said(("user", [IMAGE]))])
+async def test_an_image_is_blocked_unless_the_policy_lets_it_pass(runtime: FakeRuntime, fields: dict[str, Any]) -> None:
+    async with client_of(runtime) as client:
+        reply = await ask(client, "request", **fields)
+        assert reply["action"] == "BLOCKED" and "image" in reply["blocked_reason"]
+        assert (await ask(client, "response", texts=["Hi"], images=["x"]))["action"] == "BLOCKED"
+    async with client_of(under(runtime, StreamRules(allow_unjudged_parts=True))) as client:
+        assert (await ask(client, "request", **fields))["action"] == "NONE"
+        assert (await ask(client, "response", texts=["Hi"], images=["x"]))["action"] == "NONE"
