@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from service.api.litellm import PATH
 from service.config import Settings
+from service.errors import Overloaded
 from service.policy import PolicyBook
 from service.stream_rules import StreamRules
 from service.streaming import MASK
-from service.types import Turn
+from service.types import Content, Turn, Verdict
 from tests.api.conftest import client_of
 from tests.fake_runtime import FakeRuntime
 
@@ -98,3 +99,77 @@ async def test_an_image_is_blocked_unless_the_policy_lets_it_pass(runtime: FakeR
     async with client_of(under(runtime, StreamRules(allow_unjudged_parts=True))) as client:
         assert (await ask(client, "request", **fields))["action"] == "NONE"
         assert (await ask(client, "response", texts=["Hi"], images=["x"]))["action"] == "NONE"
+
+
+async def test_what_is_not_whole_yet_is_held(client: httpx.AsyncClient) -> None:
+    text = CALM + CALM + "And so it"
+    assert await ask(client, "response", texts=[text, ""]) == {"action": "NONE", "stream_holdback_chars": [9 + 1, 0]}
+    assert await ask(client, "response", texts=[]) == {"action": "NONE", "stream_holdback_chars": []}
+
+
+async def test_a_reply_is_blocked_in_its_unfinished_end_too(client: httpx.AsyncClient) -> None:
+    reply = await ask(client, "response", texts=[CALM, CALM + "Then a bomb"])
+    assert reply["action"] == "BLOCKED" and "texts" not in reply
+    assert reply["blocked_reason"] == "The reply was held back. It looks like help with something illegal."
+    assert reply["stream_holdback_chars"] == [len(" "), len(" Then a bomb")]
+
+
+async def test_tool_calls_are_judged_and_never_altered(runtime: FakeRuntime) -> None:
+    calls = [{"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":"b\\u006fmb"}'}}]
+    async with client_of(under(runtime, StreamRules(mode="redact"))) as client:
+        assert (await ask(client, "response", tool_calls=calls))["action"] == "BLOCKED"
+        assert (await ask(client, "response", texts=["Hi"], tool_calls=calls))["action"] == "BLOCKED"
+
+
+async def test_redaction_keeps_number_and_order(runtime: FakeRuntime) -> None:
+    async with client_of(under(runtime, StreamRules(mode="redact"))) as client:
+        reply = await ask(client, "response", texts=[CALM, CALM + HARM + CALM])
+    masked = CALM + HARM.replace("bomb", MASK) + CALM
+    assert reply == {
+        "action": "GUARDRAIL_INTERVENED",
+        "texts": [CALM, masked],
+        "stream_holdback_chars": [1, len(masked) - len(masked.rstrip())],
+    }
+
+
+async def test_observing_changes_and_holds_nothing(runtime: FakeRuntime) -> None:
+    async with client_of(under(runtime, StreamRules(mode="observe"))) as client:
+        assert (await ask(client, "request", texts=["a bomb"]))["action"] == "NONE"
+        assert await ask(client, "response", texts=[HARM]) == {"action": "NONE", "stream_holdback_chars": [0]}
+    assert any("bomb" in content.text for content in runtime.seen)
+
+
+@pytest.mark.parametrize("side", ["request", "response"])
+async def test_what_a_missing_stage_would_stop_is_the_operators_choice(runtime: FakeRuntime, side: str) -> None:
+    async with client_of(runtime) as client:
+        posted = await client.post(PATH, json={"input_type": side, "texts": ["half of it"]})
+        assert posted.status_code == 503
+        assert posted.json()["error"]["code"] == "scorer_failed"
+        assert (await ask(client, side, texts=["half a bomb"]))["action"] == "BLOCKED"  # whatever else is missing
+    async with client_of(under(runtime, StreamRules(on_degraded="pass"))) as client:
+        assert (await ask(client, side, texts=["half of it"]))["action"] == "NONE"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("overload", "overloaded"), ("broken", "scorer_failed"), ("too slow", "deadline_exceeded")]
+)
+@pytest.mark.parametrize("side", ["request", "response"])
+async def test_a_failure_is_no_action(text: str, code: str, side: str) -> None:
+    async with client_of(FakeRuntime(Settings(request_budget_s=0.05))) as client:
+        posted = await client.post(PATH, json={"input_type": side, "texts": [text]})
+    assert (posted.status_code, posted.json()["error"]["code"]) == (503, code)  # a 429 would fail the user's request
+
+
+async def test_a_full_queue_is_waited_for(runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = [Overloaded(), Overloaded()]
+    judge = runtime.judge
+
+    async def refusing(content: Content) -> Verdict:
+        if refusals:
+            raise refusals.pop()
+        return await judge(content)
+
+    monkeypatch.setattr(runtime, "judge", refusing)
+    async with client_of(runtime) as client:
+        assert (await ask(client, "response", texts=[CALM]))["action"] == "NONE"
+    assert not refusals
