@@ -135,15 +135,25 @@ class Channel:
                 return None
             self._barrier = end
             return await self._revise(self._slice(begin, end), verdict)
-        return self._masked(verdict, judged_from, begin, end)
+        if ranges := self._offending(verdict, judged_from, begin, end):
+            masked = self._masked(ranges, begin, end)
+            # A stage need not point to all that it saw: what is left has to pass by itself.
+            again = await self._judge(masked)
+            self.verdicts += 1
+            if not self._offends(again):
+                return masked
+        return self._masked([(begin, end)], begin, end)
 
-    def _masked(self, verdict: Verdict, judged_from: int, begin: int, end: int) -> str:
-        """[begin, end) with the spans of what offends masked; whole where no span is known, or one began before."""
+    @staticmethod
+    def _offending(verdict: Verdict, judged_from: int, begin: int, end: int) -> list[tuple[int, int]]:
+        """Which parts of [begin, end) the verdict points to, in order; none where it gives no span of them."""
         lines = {judgement.category: judgement.threshold for judgement in verdict.judgements if judgement.flagged}
         spans = [f.span for f in verdict.findings if f.span and f.score >= lines.get(f.category, 2.0)]
         ranges = sorted((max(begin, s.start + judged_from), min(end, s.end + judged_from)) for s in spans)
-        ranges = [(start, stop) for start, stop in ranges if start < stop]
-        ranges = ranges or [(begin, end)]
+        return [(start, stop) for start, stop in ranges if start < stop]
+
+    def _masked(self, ranges: list[tuple[int, int]], begin: int, end: int) -> str:
+        """[begin, end) with each of these ranges masked."""
         self._barrier = max(stop for _, stop in ranges)
         pieces, position = [], begin
         for start, stop in ranges:
