@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from service.errors import PolicyInvalid
 from service.segments import MOST_CHARS, OVERLAP_CHARS
+from service.taxonomy import Action
+from service.types import Verdict
 
 Mode = Literal["stop", "redact", "revise", "observe"]
 BOUNDS = {"hold_ms": (0, 60_000), "segment_chars": (40, MOST_CHARS), "overlap_chars": (0, 160)}
@@ -34,6 +36,14 @@ class StreamRules:
     overlap_chars: int = OVERLAP_CHARS
     judge_system: bool = False
     allow_unjudged_parts: bool = False
+
+
+def holds_back(verdict: Verdict, rules: StreamRules) -> bool:
+    """Whether text of this verdict is held back: a reply's segment, or a prompt before its upstream is asked."""
+    if rules.mode == "observe":
+        return False
+    stops = rules.on_review if verdict.whole else rules.on_degraded
+    return verdict.action >= Action.BLOCK or (verdict.action >= Action.REVIEW and stops == "stop")
 
 
 def read_rules(where: str, table: Mapping[str, Any]) -> StreamRules:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-from service.segments import Segment, last_word_end, next_segment, overlap_start
-from service.stream_rules import StreamRules
-from service.taxonomy import Action
+from service.segments import MOST_CHARS, Segment, last_word_end, next_segment, overlap_start
+from service.stream_rules import StreamRules, holds_back
 from service.types import Span, Verdict
 
 MASK = "[removed]"
+MOST_REVISED = 4  # times as long as what it replaces, and a segment more, may a revision be
 
 Judge = Callable[[str], Awaitable[Verdict]]
 Revise = Callable[[str, Verdict], Awaitable[str | None]]
@@ -24,10 +24,14 @@ Revise = Callable[[str, Verdict], Awaitable[str | None]]
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Text that may be shown. `settled` counts the characters of the original that it stands for."""
+    """Text that may be shown. `settled` counts the characters of the original that it stands for.
+
+    `kept` are those of them that it holds unaltered, as ranges of the whole text.
+    """
 
     text: str = field(repr=False)
     settled: int
+    kept: tuple[Span, ...] = ()
 
 
 class Channel:
@@ -61,8 +65,8 @@ class Channel:
         if self.stopped is None:
             self._text += text
             if self._rules.mode == "observe" and text:
-                self._settled = self.received
-                yield Release(text, len(text))
+                begin, self._settled = self._settled, self.received
+                yield Release(text, len(text), (Span(begin, self._settled),))
             async for release in self._advance(closed=False):
                 yield release
 
@@ -110,39 +114,44 @@ class Channel:
         if self._rules.mode == "observe":
             return None
         begin, self_end = self._settled, max(segment.end, self._settled)
-        if not self._offends(verdict):
+        if not holds_back(verdict, self._rules):
             self._settled = self_end
-            return Release(self._slice(begin, self_end), self_end - begin)
-        kept = await self._altered(verdict, segment.judged_from, begin, self_end)
-        if kept is None:
+            return Release(self._slice(begin, self_end), self_end - begin, (Span(begin, self_end),))
+        altered = await self._altered(verdict, segment.judged_from, begin, self_end)
+        if altered is None:
             self.stopped = verdict
             return None
         self._settled = self_end
-        return Release(kept, self_end - begin)
+        return altered
 
-    def _offends(self, verdict: Verdict) -> bool:
-        if verdict.action >= Action.BLOCK:
-            return True
-        stops = self._rules.on_review if verdict.whole else self._rules.on_degraded
-        return verdict.action >= Action.REVIEW and stops == "stop"
-
-    async def _altered(self, verdict: Verdict, judged_from: int, begin: int, end: int) -> str | None:
+    async def _altered(self, verdict: Verdict, judged_from: int, begin: int, end: int) -> Release | None:
         """What takes the place of [begin, end); None where the text is to be stopped."""
         if not self._alterable or self._rules.mode == "stop" or not verdict.whole:
             return None
         if self._rules.mode == "revise":
-            if self._revise is None or begin != self._segment_start:
-                return None
-            self._barrier = end
-            return await self._revise(self._slice(begin, end), verdict)
+            return await self._revised(verdict, judged_from, begin, end)
         if ranges := self._offending(verdict, judged_from, begin, end):
             masked = self._masked(ranges, begin, end)
             # A stage need not point to all that it saw: what is left has to pass by itself.
-            again = await self._judge(masked)
-            self.verdicts += 1
-            if not self._offends(again):
+            if await self._passes(masked.text):
                 return masked
         return self._masked([(begin, end)], begin, end)
+
+    async def _revised(self, verdict: Verdict, judged_from: int, begin: int, end: int) -> Release | None:
+        """A revision of a segment of which nothing was released, if it passes after what stands before it."""
+        if self._revise is None or begin != self._segment_start:
+            return None
+        revised = await self._revise(self._slice(begin, end), verdict)
+        if not revised or len(revised) > MOST_REVISED * (end - begin) + MOST_CHARS:
+            return None
+        if not await self._passes(self._slice(judged_from, begin) + revised):
+            return None
+        self._barrier = end
+        return Release(revised, end - begin)
+
+    async def _passes(self, text: str) -> bool:
+        self.verdicts += 1
+        return not holds_back(await self._judge(text), self._rules)
 
     @staticmethod
     def _offending(verdict: Verdict, judged_from: int, begin: int, end: int) -> list[tuple[int, int]]:
@@ -152,19 +161,25 @@ class Channel:
         ranges = sorted((max(begin, s.start + judged_from), min(end, s.end + judged_from)) for s in spans)
         return [(start, stop) for start, stop in ranges if start < stop]
 
-    def _masked(self, ranges: list[tuple[int, int]], begin: int, end: int) -> str:
+    def _masked(self, ranges: list[tuple[int, int]], begin: int, end: int) -> Release:
         """[begin, end) with each of these ranges masked."""
         self._barrier = max(stop for _, stop in ranges)
-        pieces, position = [], begin
+        pieces: list[str] = []
+        kept: list[Span] = []
+        position = begin
         for start, stop in ranges:
             if stop <= position:
                 continue
-            pieces.append(self._slice(position, max(start, position)))
+            if start > position:
+                kept.append(Span(position, start))
+                pieces.append(self._slice(position, start))
             pieces.append(MASK)
             position = stop
+        if position < end:
+            kept.append(Span(position, end))
         tail = self._slice(position, end)
         ending = self._slice(end - 1, end) if not tail and self._slice(end - 1, end).isspace() else ""
-        return "".join(pieces) + tail + ending
+        return Release("".join(pieces) + tail + ending, end - begin, tuple(kept))
 
     def _overlap(self, start: int) -> int:
         before = overlap_start(self._text, start - self._base, self._rules.overlap_chars)

@@ -152,13 +152,15 @@ async def test_what_a_signature_vouches_for_is_stopped_rather_than_masked() -> N
     assert channel.stopped is not None
 
 
-async def test_a_revision_takes_the_place_of_its_segment() -> None:
+async def test_a_revision_takes_the_place_of_its_segment_once_it_has_passed() -> None:
     async def revise(text: str, found: Verdict) -> str | None:
-        return text.replace(BAD, "friend") if "please" in text else None
+        return text.replace(BAD, "friend") if "please" in text else text
 
-    channel = Channel(Recorder(), StreamRules(mode="revise"), revise=revise)
-    shown = [release.text async for release in channel.feed(f"Hello there {BAD} please sit. ")]
-    assert shown == ["Hello there friend please sit."]
+    judge = Recorder()
+    channel = Channel(judge, StreamRules(mode="revise"), revise=revise)
+    shown = [release async for release in channel.feed(f"Hello there {BAD} please sit. ")]
+    assert [(release.text, release.kept) for release in shown] == [("Hello there friend please sit.", ())]
+    assert judge.asked[-1] == shown[0].text
     assert [release async for release in channel.feed(f"And now {BAD} again comes. ")] == []
     assert channel.stopped is not None
 

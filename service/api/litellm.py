@@ -21,11 +21,12 @@ from service.api.errors import json_response
 from service.api.litellm_reply import Ask, ReplyJudge
 from service.api.litellm_request import GuardrailRequest, to_conversation, tool_texts
 from service.api.prompt_turns import Prompt
-from service.api.relay import POLICY_HEADER, holds_back
+from service.api.relay import POLICY_HEADER
 from service.api.schema import GuardrailReply, takes
 from service.api.segment_memo import SegmentMemo
 from service.errors import Overloaded, ScorerFailed
 from service.policy import Policy
+from service.stream_rules import holds_back
 from service.taxonomy import CATEGORIES, Action
 from service.types import Content, Turn, Verdict
 

@@ -28,7 +28,7 @@ from service.backends.sse import EventReader, MalformedStream
 from service.backends.upstream import Answer, Upstream, UpstreamFault, UpstreamKind, passed_headers
 from service.config import Settings
 from service.errors import BadInput, WeirError
-from service.stream_rules import StreamRules
+from service.stream_rules import StreamRules, holds_back
 from service.streaming import Channel
 from service.taxonomy import Action
 from service.types import Content, Verdict
@@ -96,14 +96,6 @@ async def relay(request: Request, dialect: Dialect, upstream_name: str = "defaul
         if answer.media_type != "text/event-stream":
             raise UpstreamFailed("The upstream answered with something else than a stream.", "upstream_malformed")
         return EventStream(stack.pop_all(), gate.edited(_events(answer)), editor)
-
-
-def holds_back(verdict: Verdict, rules: StreamRules) -> bool:
-    """Whether this verdict on a prompt means that the upstream is not asked."""
-    if rules.mode == "observe":
-        return False
-    stops = rules.on_review if verdict.whole else rules.on_degraded
-    return verdict.action >= Action.BLOCK or (verdict.action >= Action.REVIEW and stops == "stop")
 
 
 async def _judge_prompt(runtime: Runtime, prompt: Prompt, policy: str, rules: StreamRules) -> Verdict | None:
