@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from service.api.litellm import PATH
-from service.config import Settings
+from service.app import create_app
+from service.config import ApiKey, Settings
 from service.errors import Overloaded
 from service.policy import PolicyBook
 from service.stream_rules import StreamRules
@@ -173,3 +173,36 @@ async def test_a_full_queue_is_waited_for(runtime: FakeRuntime, monkeypatch: pyt
     async with client_of(runtime) as client:
         assert (await ask(client, "response", texts=[CALM]))["action"] == "NONE"
     assert not refusals
+
+
+async def test_the_policy_is_the_configurations_and_the_key_litellms() -> None:
+    keys = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("all", "bound")}
+    configured = (ApiKey("all", keys["all"]), ApiKey("bound", keys["bound"], ("kids",)))
+    runtime = FakeRuntime(Settings(api_keys=configured))
+    wanted = {"input_type": "response", "texts": ["Hi"]}
+    kids = {**wanted, "additional_provider_specific_params": {"policy": "kids"}}
+    asked = [(wanted, "all"), (kids, "all"), ({**wanted, "texts": ["Hello"]}, "bound"), (wanted, "none")]
+    async with client_of(runtime) as client:
+        answers = [await client.post(PATH, json=body, headers={"x-api-key": key}) for body, key in asked]
+        other = {**wanted, "additional_provider_specific_params": {"policy": "default"}}
+        refused = await client.post(PATH, json=other, headers={"x-api-key": "bound"})
+        unknown = {**wanted, "additional_provider_specific_params": {"policy": "none"}}
+        missing = await client.post(PATH, json=unknown, headers={"x-api-key": "all"})
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 401]
+    assert [content.policy for content in runtime.seen] == ["default", "kids", "kids"]
+    assert (refused.status_code, missing.status_code) == (403, 404)
+
+
+async def test_with_a_real_pipeline(tiny_folder: Path) -> None:
+    from service.wiring import open_runtime  # here, so that the other tests load no inference library
+
+    chosen = Settings(model_dir=tiny_folder, preset="strict")
+    async with open_runtime(chosen, stateful=False) as runtime:
+        app = create_app(chosen, runtime=runtime)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://weir") as client:
+            calm = "The cat sat on the mat and the tea is fine. "
+            assert await ask(client, "response", texts=[calm]) == {"action": "NONE", "stream_holdback_chars": [1]}
+            assert await ask(client, "response", texts=[" "]) == {"action": "NONE", "stream_holdback_chars": [1]}
+            assert (await ask(client, "response", texts=[f"{calm}Hello glorp and tea."]))["action"] == "BLOCKED"
+            assert (await ask(client, "request", **said(("user", calm))))["action"] == "NONE"
+            assert (await ask(client, "request", **said(("user", "hello glorp"))))["action"] == "BLOCKED"
