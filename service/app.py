@@ -18,10 +18,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service import __version__
-from service.api import feedback, native, openai, ops, perspective, policies, reload
+from service.api import chat, feedback, litellm, messages, native, openai, ops, perspective, policies, reload, responses
 from service.api.cors import Cors
 from service.api.edge import OPEN_PATHS, Edge
 from service.api.errors import MethodNotAllowed, NotFound, error_response
+from service.api.segment_memo import SegmentMemo
 from service.attributes import load_attributes
 from service.config import Settings, load_settings
 from service.errors import BadInput, WeirError
@@ -58,7 +59,9 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.attributes = load_attributes()
-    for dialect in (native, openai, perspective, feedback, policies, reload, ops):
+    app.state.segment_memo = SegmentMemo()
+    proxies = (chat, responses, messages, litellm)
+    for dialect in (native, openai, *proxies, perspective, feedback, policies, reload, ops):
         app.include_router(dialect.router)
     app.router.routes.append(Route("/", ops.Page("index.html").serve, methods=["GET"]))
     app.router.routes.append(Route("/docs", ops.Page("docs.html").serve, methods=["GET"]))

@@ -255,8 +255,7 @@ def not_in_use(settings: Settings) -> tuple[str, ...]:
     """Names of settings that were set and do nothing in this version, because their feature is not built yet."""
     harmless: dict[str, object] = {"screen": "off"}
     waiting = (
-        *("screen",),
-        *("upstream_openai", "upstream_anthropic", "upstreams"),
+        *("screen", "upstreams"),
         *("judge_url", "judge_model", "judge_key", "image_hosts"),
     )
     return tuple(

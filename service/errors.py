@@ -9,6 +9,7 @@ Owns the one table of what can go wrong. Refuses to know HTTP frameworks and dia
     │   ├── EmptyInput                 400  empty_input
     │   ├── UnknownPolicy              404  unknown_policy
     │   ├── UnknownModel               404  unknown_model
+    │   ├── UnknownUpstream            404  unknown_upstream
     │   ├── TextTooLong                413  text_too_long
     │   ├── BodyTooLarge               413  body_too_large
     │   ├── TooManyItems               413  too_many_items
@@ -83,6 +84,13 @@ class UnknownModel(BadInput):
 
     status = 404
     code = "unknown_model"
+
+
+class UnknownUpstream(BadInput):
+    """No upstream of that name is configured for this dialect."""
+
+    status = 404
+    code = "unknown_upstream"
 
 
 class TextTooLong(BadInput):

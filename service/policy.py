@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from service.errors import PolicyInvalid, UnknownPolicy
+from service.stream_rules import StreamRules
 from service.taxonomy import CATEGORIES, Action
 from service.types import Finding, Judgement
 
@@ -53,6 +54,7 @@ class Policy:
     thresholds: Mapping[str, Thresholds]
     on_degraded: Action = Action.REVIEW
     on_language: Action = Action.ALLOW  # what a text in an unmeasured language is raised to; ALLOW is a note only
+    stream: StreamRules = field(default_factory=StreamRules)  # no verdict depends on it, nor does the version
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,18 @@ from typing import Any, Protocol
 
 from service.errors import PolicyInvalid
 from service.policy import PRESETS, Policy, PolicyBook, Thresholds, check_thresholds, name_version
+from service.stream_rules import read_rules
 from service.taxonomy import CATEGORIES, Action
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_POLICY_KEYS = {"preset", "on_degraded", "on_language", "categories", "adapt"}  # the last is read by `goal_files`
+_POLICY_KEYS = {
+    "preset",
+    "on_degraded",
+    "on_language",
+    "categories",
+    "stream",
+    "adapt",
+}  # the last is read by `goal_files`
 _FILE_KEYS = {"defaults", "policies"}
 _DEFAULTS_KEYS = {"categories", "max_lowering", "adapt"}
 _CATEGORY_KEYS = {"flag", "review", "block", "max_lowering", "most"}
@@ -102,7 +110,8 @@ def _policy(name: str, entry: dict[str, Any], defaults: dict[str, Any], presets:
     check_thresholds(name, thresholds)
     on_degraded = _action(name, entry.get("on_degraded", "review"))
     on_language = _action(name, entry.get("on_language", "allow"))
-    policy = Policy(name, "", preset, thresholds, on_degraded, on_language)
+    stream = read_rules(f"policy {name}, stream", _table(f"policy {name}, stream", entry.get("stream", {})))
+    policy = Policy(name, "", preset, thresholds, on_degraded, on_language, stream)
     return replace(policy, version=name_version(policy, digest))
 
 

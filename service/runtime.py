@@ -15,8 +15,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from service.backends.upstream import Upstream, UpstreamClient, UpstreamKind
 from service.config import Settings
-from service.errors import ReloadRefused, StartRefused, StoreRefused, StoreUnavailable, VersionConflict
+from service.errors import (
+    ReloadRefused,
+    StartRefused,
+    StoreRefused,
+    StoreUnavailable,
+    UnknownUpstream,
+    VersionConflict,
+)
 from service.feedback.desk import FeedbackDesk
 from service.feedback.ledger import Ledger
 from service.feedback.tuning import Tuning
@@ -84,6 +92,8 @@ class Runtime:
         self.limits = limits
         self.tracing = tracing
         self.draining = False
+        self.upstreams: Mapping[tuple[UpstreamKind, str], Upstream] = {}
+        self.upstream_client: UpstreamClient | None = None
         self.parts = parts
         self._build = build
         self._store = store
@@ -91,6 +101,13 @@ class Runtime:
         self._seen = seen
         self._following: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
+
+    def upstream(self, kind: UpstreamKind, name: str) -> Upstream:
+        """The upstream of that name that speaks this dialect; UnknownUpstream where none is configured."""
+        try:
+            return self.upstreams[kind, name]
+        except KeyError:
+            raise UnknownUpstream("No upstream is configured for this path.") from None
 
     @property
     def policies(self) -> LivePolicies:

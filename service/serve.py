@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 CLOSING_MARGIN_S = 2  # beyond a request's own budget, for writing its answer
+MOST_MESSAGE_BYTES = 1 << 17  # of a WebSocket message, also once it is inflated
+PING_S = 20.0  # a socket whose peer does not answer within this is closed
 
 _log = logging.getLogger("weir.serve")
 
@@ -114,7 +116,10 @@ async def serve(settings: Settings, handed: Handed | None = None) -> None:
                 access_log=False,  # it prints query strings, and people put keys there
                 server_header=False,
                 proxy_headers=False,
-                ws="none",
+                ws="websockets-sansio",
+                ws_max_size=MOST_MESSAGE_BYTES,
+                ws_ping_interval=PING_S,
+                ws_ping_timeout=PING_S,
                 lifespan="on",
                 backlog=BACKLOG,
                 timeout_graceful_shutdown=int(settings.request_budget_s) + CLOSING_MARGIN_S,

@@ -168,3 +168,26 @@ def test_what_ships_is_valid() -> None:
     default = policies["default"]
     assert default.thresholds["misinformation"].most == Action.FLAG
     assert default.thresholds["sexual/minors"].max_lowering == 0.0
+
+
+def test_a_stream_table_says_how_growing_texts_are_treated(tmp_path: Path) -> None:
+    made = load(tmp_path, strict='[stream]\nmode = "redact"\nhold_ms = 0\n')
+    assert (made["strict"].stream.mode, made["strict"].stream.hold_ms) == ("redact", 0)
+    assert made["default"].stream.mode == "stop"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        'mode = "mask"',
+        "hold_ms = -1",
+        "hold_ms = 1.5",
+        "hold_ms = true",
+        'judge_system = "yes"',
+        "segment_chars = 5",
+        "x = 1",
+    ],
+)
+def test_a_wrong_stream_table_is_refused(tmp_path: Path, table: str) -> None:
+    with pytest.raises(PolicyInvalid, match="policy other, stream"):
+        load(tmp_path, other=f"[stream]\n{table}\n")

@@ -16,7 +16,7 @@ from service.errors import Overloaded, StartRefused, UnknownPolicy
 from service.steps import load_steps
 from service.taxonomy import CATEGORIES, Action
 from service.types import Content, Turn
-from service.wiring import open_runtime
+from service.wiring import load_upstreams, open_runtime
 from tests.tiny_artifact import edit_manifest, make_graph, write_artifact
 
 
@@ -207,3 +207,12 @@ async def test_a_shadow_model_is_compared_and_decides_nothing(
         assert report.model is not None and report.model.startswith("meek@") and not report.active
         assert all(live is Action.BLOCK > draft for live, draft in report.model_verdicts)
     assert workers() == []
+
+
+def test_upstreams_are_addresses_with_or_without_the_version() -> None:
+    found = load_upstreams(Settings(upstream_openai="http://a/v1/", upstream_anthropic="http://b"))
+    assert {key: upstream.base_url for key, upstream in found.items()} == {
+        ("openai", "default"): "http://a",
+        ("anthropic", "default"): "http://b",
+    }
+    assert load_upstreams(Settings()) == {}

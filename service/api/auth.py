@@ -47,7 +47,7 @@ class Caller:
 def authorize(
     headers: Iterable[tuple[bytes, bytes]], keys: Sequence[ApiKey], google_query: bytes | None = None
 ) -> Caller:
-    """The caller whose key came, in X-Weir-Key or else as a Bearer token; Unauthorized if none.
+    """The caller whose key came, in X-Weir-Key, else as a Bearer token, else in X-Api-Key; Unauthorized if none.
 
     A query string is given where callers speak Google's dialect: they put their key there, or in X-Goog-Api-Key.
     """
@@ -68,12 +68,15 @@ def authorize(
 
 def _key_in(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     bearer: bytes | None = None
+    api_key: bytes | None = None  # where LiteLLM's guardrail and older clients of Anthropic's put it
     for name, value in headers:
         if name == b"x-weir-key":
             return value.strip()
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             bearer = value[7:].strip()
-    return bearer
+        elif name == b"x-api-key":
+            api_key = value.strip()
+    return bearer if bearer is not None else api_key
 
 
 def _google_key_in(headers: Iterable[tuple[bytes, bytes]], query: bytes) -> bytes | None:

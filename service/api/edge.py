@@ -7,12 +7,9 @@ no header, no query string, no exception message. What it answers itself, it ans
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import re
-import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +22,8 @@ from service.api.auth import authorize
 from service.api.errors import error_response
 from service.api.google import BATCH_PATH, is_google
 from service.api.quota import quota_headers, refuse_at_once
+from service.api.request_ids import RequestIds
+from service.api.socket_edge import CLIENT_GONE, Recorded, SocketEdge
 from service.config import Settings
 from service.errors import BodyTooLarge, DeadlineExceeded, Draining, Overloaded, RateLimited, WeirError
 from service.log import describe
@@ -34,27 +33,10 @@ if TYPE_CHECKING:
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
 BATCH_BODIES = 8  # a multipart batch of Google's may hold as many bytes as this many bodies
-CLIENT_GONE = 499  # nginx's number for a caller that left; only ever seen in logs and metrics
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 _log = logging.getLogger("weir.request")
-
-
-class RequestIds:
-    """A request's name: outside what the caller chose, if it is well formed; in logs never the caller's words."""
-
-    __slots__ = ("inside", "outside")
-
-    def __init__(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Take X-Request-Id, or make an id."""
-        given = next((value for name, value in headers if name == b"x-request-id"), b"")
-        if _REQUEST_ID.fullmatch(given):
-            self.outside = given.decode("ascii")
-            self.inside = "sha256:" + hashlib.sha256(given).hexdigest()[:16]
-        else:
-            self.outside = self.inside = "req_" + secrets.token_hex(16)
 
 
 class Edge:
@@ -75,11 +57,12 @@ class Edge:
         self._budget_s = settings.request_budget_s
         self._admission = Admission(max_wait_s=settings.max_wait_s, max_body_bytes=settings.max_body_bytes)
         self._routes = routes
+        self._sockets = SocketEdge(app, settings, self._record)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens inside."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await (self._sockets if scope["type"] == "websocket" else self._app)(scope, receive, send)
             return
         most_bytes = self._max_body_bytes * (BATCH_BODIES if scope["path"] == BATCH_PATH else 1)
         exchange = _Exchange(scope, receive, send, most_bytes)
@@ -154,7 +137,7 @@ class Edge:
         # A body that announces no length may be the largest.
         return self._admission.admitted(runtime.scorer, self._max_body_bytes if size is None else size, deadline_s)
 
-    def _record(self, scope: Scope, exchange: _Exchange) -> None:
+    def _record(self, scope: Scope, exchange: Recorded) -> None:
         route = self._route_of(scope)
         seconds = time.perf_counter() - exchange.started
         metrics = scope["app"].state.runtime.metrics
@@ -178,7 +161,7 @@ class Edge:
         route = getattr(scope.get("route"), "path", scope["path"])
         return route if route in self._routes else "other"
 
-    def _facts(self, scope: Scope, exchange: _Exchange) -> dict[str, Any]:
+    def _facts(self, scope: Scope, exchange: Recorded) -> dict[str, Any]:
         """What may be told of a request, to a log or in a trace."""
         state = scope["state"]
         facts = {"route": self._route_of(scope), "status": exchange.status, "id": exchange.ids.inside}

@@ -7,6 +7,7 @@ sent: a message is written from facts about the input, so nothing of it can come
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -15,8 +16,18 @@ from starlette.responses import Response
 from service.api.google import google_error, is_google
 from service.errors import Draining, UnknownModel, WeirError
 
-OPENAI_PATHS = ("/v1/moderations",)
+OPENAI_PATHS = ("/v1/moderations", "/v1/responses", "/v1/chat/completions")
+ANTHROPIC_PATHS = ("/v1/messages",)
 
+_NAMED_UPSTREAM = re.compile(r"/u/[^/]+(?=/v1/)")  # the same dialect, from an upstream by name
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+}
 _OPENAI_TYPES = {403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -56,16 +67,30 @@ def openai_error(error: WeirError) -> dict[str, Any]:
     return {"error": {"message": error.message, "type": kind, "param": error.param, "code": code}}
 
 
+def anthropic_error(error: WeirError, request_id: str) -> dict[str, Any]:
+    """Anthropic's shape; `code` is Weir's own."""
+    kind = _ANTHROPIC_TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
+    told = {"type": kind, "message": error.message, "code": error.code, "param": error.param}
+    return {"type": "error", "error": told, "request_id": request_id}
+
+
 def error_response(path: str, error: WeirError, request_id: str) -> Response:
     """The answer for an error on this path, with Retry-After where waiting helps."""
     status = error.status
     if is_google(path):
         status, body = google_error(error)
     else:
-        body = openai_error(error) if path in OPENAI_PATHS else native_error(error, request_id)
+        body = _shaped(path, error, request_id)
     headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, Draining):
         headers["connection"] = "close"  # so that the next request finds another replica
     return json_response(body, status, headers)
+
+
+def _shaped(path: str, error: WeirError, request_id: str) -> dict[str, Any]:
+    dialect = _NAMED_UPSTREAM.sub("", path)
+    if dialect in OPENAI_PATHS:
+        return openai_error(error)
+    return anthropic_error(error, request_id) if dialect in ANTHROPIC_PATHS else native_error(error, request_id)

@@ -131,6 +131,18 @@ class ModerationsReply(TypedDict):
     results: list[dict[str, Any]]
 
 
+class GuardrailReply(TypedDict):
+    """LiteLLM's shape. `action` is NONE, BLOCKED or GUARDRAIL_INTERVENED; only the last comes with texts.
+
+    `stream_holdback_chars`, of a reply's texts: how many characters at the end of each are not to be shown yet.
+    """
+
+    action: str
+    blocked_reason: NotRequired[str]
+    texts: NotRequired[list[str]]
+    stream_holdback_chars: NotRequired[list[int]]
+
+
 def takes(model: type[BaseModel]) -> dict[str, Any]:
     """The part of an OpenAPI operation that says that it takes this model as JSON."""
     schema = model.model_json_schema()

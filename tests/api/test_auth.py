@@ -46,8 +46,16 @@ async def test_without_a_valid_key_nothing_is_read(
     assert runtime.seen == []
 
 
-@pytest.mark.parametrize("headers", [{"X-Weir-Key": "key of all"}, {"authorization": "bearer key of all"}])
-async def test_a_key_comes_in_either_header(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Weir-Key": "key of all"},
+        {"authorization": "bearer key of all"},
+        {"X-Api-Key": "key of all"},
+        {"X-Api-Key": "the upstream's", "authorization": "bearer key of all"},
+    ],
+)
+async def test_a_key_comes_in_any_of_its_headers(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     assert (await client.post("/v1/moderate", json={"input": "x"}, headers=headers)).status_code == 200
 
 

@@ -1,0 +1,92 @@
+"""What of a request to Anthropic's messages is text: system, turns, and every type of content block.
+
+Owns the blocks of requests. Refuses to know how they are judged. A block of an unknown type is read for every string
+in it; what is an image or a file is refused as unjudged unless the policy allows it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.api.prompt_turns import Prompt, TurnReader, is_list, is_object, to_prompt
+from service.errors import BadInput
+
+# Names, and what is readable to nobody; a thinking block comes back as the upstream signed it.
+_OPAQUE = frozenset(
+    {"type", "id", "tool_use_id", "signature", "encrypted_content", "encrypted_index", "cache_control", "media_type"}
+)
+_BINARY_SOURCES = {"base64": "images and files", "url": "what an address holds", "file": "files"}
+
+
+def read_prompt(body: dict[str, Any], *, allow_unjudged: bool) -> Prompt:
+    """The texts of a request; raises BadInput, and UnjudgedContent for what cannot be judged."""
+    system = TurnReader(allow_unjudged=allow_unjudged)
+    if "system" in body:
+        _read_content(body["system"], "system", "system", system)
+    # Definitions of tools steer the model as its instructions do.
+    system.add_all(body.get("tools", []), "system", _OPAQUE)
+    reader = TurnReader(allow_unjudged=allow_unjudged)
+    messages = is_list(body.get("messages"), "messages")
+    newest_from = 0
+    for place, entry in enumerate(messages):
+        message = is_object(entry, f"messages[{place}]")
+        role = message.get("role")
+        if role not in ("user", "assistant", "system"):
+            raise BadInput("A role must be user or assistant.", param=f"messages[{place}].role")
+        _read_content(message.get("content"), role, f"messages[{place}].content", reader)
+        if role == "assistant" and place < len(messages) - 1:  # the last one is what the reply goes on from
+            newest_from = len(reader.turns)
+    return to_prompt(reader.turns, system.turns, newest_from)
+
+
+def _read_content(content: object, role: str, param: str, reader: TurnReader) -> None:
+    if isinstance(content, str):
+        reader.add(content, role, param)
+        return
+    for place, entry in enumerate(is_list(content, param)):
+        _read_block(is_object(entry, f"{param}[{place}]"), role, f"{param}[{place}]", reader)
+
+
+def _read_block(block: dict[str, Any], role: str, param: str, reader: TurnReader) -> None:
+    kind = block.get("type")
+    if kind == "redacted_thinking":
+        return
+    if kind == "text":
+        reader.add(block.get("text"), role, f"{param}.text")
+        reader.add_all(block.get("citations"), role, _OPAQUE)
+        return
+    if kind in ("image", "container_upload"):
+        reader.leave_out("images" if kind == "image" else "files", param)
+        return
+    if kind == "tool_result":
+        content = block.get("content")
+        if content is not None:
+            _read_content(content, "tool", f"{param}.content", reader)
+        return
+    sources = list(_sources(block))
+    for source in sources:
+        what = _BINARY_SOURCES.get(str(source.get("type")))
+        if what is not None:
+            reader.leave_out(what, param)
+    spoken_by = "tool" if str(kind).endswith("_result") or kind == "document" else role
+    reader.add_all(_without(block, sources), spoken_by, _OPAQUE)
+
+
+def _sources(value: object) -> Any:
+    """Every object in a value that tells where bytes come from."""
+    if isinstance(value, dict):
+        if value.get("type") in _BINARY_SOURCES:
+            yield value
+        for entry in value.values():
+            yield from _sources(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _sources(entry)
+
+
+def _without(value: Any, sources: list[dict[str, Any]]) -> Any:
+    if isinstance(value, dict):
+        if any(value is source for source in sources):
+            return None
+        return {key: _without(entry, sources) for key, entry in value.items()}
+    return [_without(entry, sources) for entry in value] if isinstance(value, list) else value

@@ -1,0 +1,211 @@
+"""A request to a language model, relayed: its prompt is judged, then the upstream asked, then the reply edited.
+
+Owns this order, for every dialect that has an editor, streamed or not. Refuses to know the dialects' fields. The
+upstream is called only for a prompt that passed, and its connection is closed when the caller leaves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.api.body import each, read_json, while_connected
+from service.api.errors import json_response
+from service.api.event_stream import EventStream
+from service.api.prompt_turns import Prompt
+from service.api.reply_gate import ReplyGate, ending_of
+from service.api.reply_steps import DONE, Event, MalformedEvent, ReplyEditor
+from service.backends.sse import EventReader, MalformedStream
+from service.backends.upstream import Answer, Upstream, UpstreamFault, UpstreamKind, passed_headers
+from service.config import Settings
+from service.errors import BadInput, WeirError
+from service.stream_rules import StreamRules, holds_back
+from service.streaming import Channel
+from service.taxonomy import Action
+from service.types import Content, Verdict
+
+if TYPE_CHECKING:
+    from service.runtime import Runtime
+
+POLICY_HEADER = "x-weir-policy"
+MOST_REPLY_BYTES = 16 << 20  # of a reply that comes in one piece
+MOST_ERROR_BYTES = 1 << 16
+_PLAIN = re.compile(r"[a-z0-9_]{1,64}")
+
+
+class UpstreamFailed(WeirError):
+    """The upstream did not answer, or not as its dialect promises."""
+
+    status = 502
+    code = "upstream_failed"
+
+    def __init__(self, message: str, code: str = "upstream_failed", status: int = 502) -> None:
+        super().__init__(message)
+        self.code, self.status = code, status
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What the relay is told of a dialect."""
+
+    kind: UpstreamKind
+    path: str
+    read_prompt: Callable[[dict[str, Any], bool], Prompt]
+    make_editor: Callable[[dict[str, Any]], ReplyEditor]
+    to_events: Callable[[Event], Iterator[Event]]
+    from_events: Callable[[Iterable[Event]], Event]
+
+
+async def relay(request: Request, dialect: Dialect, upstream_name: str = "default") -> Response:
+    """Answer one request in its dialect. Raises WeirError where nothing of a reply was shown yet."""
+    runtime: Runtime = request.app.state.runtime
+    body = await read_json(request)
+    if not isinstance(body, dict):
+        raise BadInput("This must be a JSON object.")
+    streamed = body.get("stream") or False
+    if not isinstance(streamed, bool) or not isinstance(body.get("model"), str):
+        raise BadInput("The request needs a model, and stream must be true or false.", param="model")
+    policy = request.state.caller.choose_policy(request.headers.get(POLICY_HEADER))
+    rules = runtime.policies.get(policy).stream
+    prompt = dialect.read_prompt(body, rules.allow_unjudged_parts)
+    verdict = await while_connected(request, _judge_prompt(runtime, prompt, policy, rules))
+    editor = dialect.make_editor(body)
+    if verdict is not None:
+        request.state.action = verdict.action.wire
+    if verdict is not None and holds_back(verdict, rules):
+        events = editor.stop(ending_of(verdict))
+        if not streamed:
+            return json_response(dialect.from_events(events))
+        return EventStream(AsyncExitStack(), _at_once(events), editor)
+    upstream = runtime.upstream(dialect.kind, upstream_name)
+    gate = ReplyGate(editor, _channels(runtime, policy, prompt, rules), rules.hold_ms)
+    async with AsyncExitStack() as stack:
+        answer = await _ask(request, upstream, dialect.path, stack)
+        if not streamed:
+            whole = _whole(dialect, answer, gate, request)
+            return await while_connected(request, whole)
+        if answer.media_type != "text/event-stream":
+            raise UpstreamFailed("The upstream answered with something else than a stream.", "upstream_malformed")
+        return EventStream(stack.pop_all(), gate.edited(_events(answer)), editor)
+
+
+async def _judge_prompt(runtime: Runtime, prompt: Prompt, policy: str, rules: StreamRules) -> Verdict | None:
+    """The strictest verdict on a prompt's texts; None where there is no text."""
+    contents = prompt.contents(policy, judge_system=rules.judge_system)
+    verdicts = await each([partial(runtime.moderate, content) for content in contents])
+    return max(verdicts, key=lambda verdict: (holds_back(verdict, rules), verdict.action), default=None)
+
+
+def _channels(runtime: Runtime, policy: str, prompt: Prompt, rules: StreamRules) -> Callable[[bool], Channel]:
+    async def judge(text: str) -> Verdict:
+        content = Content(text, prompt.turns[-1:], "assistant", policy, explain=rules.mode != "stop")
+        verdict = await runtime.judge(content)
+        # What is held back is judged once more, so that it is counted, and has a receipt to give feedback with.
+        counted = await runtime.moderate(content) if verdict.action >= Action.BLOCK else verdict
+        return counted if counted.action >= verdict.action else verdict
+
+    return lambda whole: Channel(judge, rules, whole=whole)
+
+
+async def _ask(request: Request, upstream: Upstream, path: str, stack: AsyncExitStack) -> Answer:
+    """Send the caller's body as it came; raises UpstreamFailed unless the answer is a good one."""
+    runtime: Runtime = request.app.state.runtime
+    given = request.headers.items()
+    headers = passed_headers(given, upstream, spent=spent_headers(given, runtime.settings))
+    client = runtime.upstream_client
+    assert client is not None  # there is an upstream
+    try:
+        sent = client.send(upstream, path, headers, await request.body())
+        answer = await stack.enter_async_context(sent)
+        if answer.status >= 300:
+            raise await _refused(answer)
+    except UpstreamFault as fault:
+        status = 504 if fault.kind in ("timeout", "stall") else 502
+        raise UpstreamFailed("The upstream could not be asked.", f"upstream_{fault.kind}", status) from None
+    return answer
+
+
+def spent_headers(headers: Iterable[tuple[str, str]], settings: Settings) -> frozenset[str]:
+    """The headers that hold a key of Weir's own, whether or not it was what opened the door."""
+    own = {key.sha256 for key in (*settings.api_keys, *settings.admin_keys)}
+    held = {name: value.strip() for name, value in headers if name in ("authorization", "x-api-key")}
+    if held.get("authorization", "")[:7].lower() == "bearer ":
+        held["authorization"] = held["authorization"][7:].strip()
+    return frozenset(name for name, key in held.items() if hashlib.sha256(key.encode()).hexdigest() in own)
+
+
+async def _refused(answer: Answer) -> UpstreamFailed:
+    """The upstream's own refusal: its status and its code, none of its words, for they may quote the prompt."""
+    code = "upstream_refused"
+    try:
+        error = json.loads(await _read(answer, MOST_ERROR_BYTES))["error"]
+        given = error.get("code") or error.get("type")
+        code = given if isinstance(given, str) and _PLAIN.fullmatch(given) else code
+    except (ValueError, KeyError, TypeError, AttributeError, MalformedEvent):
+        code = "upstream_refused"  # a page of some proxy, or no words at all
+    status = answer.status if answer.status >= 400 else 502
+    error = UpstreamFailed(f"The upstream refused the request with status {answer.status}.", code, status)
+    error.retry_after_s = int(answer.retry_after) if answer.retry_after.isdecimal() else None
+    return error
+
+
+async def _read(answer: Answer, most: int) -> bytes:
+    read = bytearray()
+    async for piece in answer.pieces:
+        read += piece
+        if len(read) > most:
+            raise MalformedEvent("the reply is too long")
+    return bytes(read)
+
+
+async def _whole(dialect: Dialect, answer: Answer, gate: ReplyGate, request: Request) -> Response:
+    """A reply in one piece, through the same gate."""
+
+    async def events() -> AsyncGenerator[Event, None]:
+        try:
+            reply = json.loads(await _read(answer, MOST_REPLY_BYTES))
+        except (ValueError, RecursionError):
+            raise MalformedEvent("the reply is no JSON") from None
+        if not isinstance(reply, dict):
+            raise MalformedEvent("the reply is no object")
+        for event in dialect.to_events(reply):
+            yield event
+
+    left = [event async for event in gate.edited(events())]
+    if gate.failed:
+        raise UpstreamFailed("The upstream's reply cannot be used.", gate.failed)
+    if gate.strictest is not None:
+        request.state.action = gate.strictest.action.wire
+    return json_response(dialect.from_events(left))
+
+
+async def _events(answer: Answer) -> AsyncGenerator[Event, None]:
+    """The upstream's events as JSON; MalformedEvent or MalformedStream where they are none."""
+    reader = EventReader()
+    async for piece in answer.pieces:
+        for found in reader.feed(piece):
+            if found.data.strip() == DONE["type"]:
+                yield DONE
+                continue
+            try:
+                event = json.loads(found.data)
+            except (ValueError, RecursionError):
+                raise MalformedStream("an event is no JSON") from None
+            if not isinstance(event, dict):
+                raise MalformedStream("an event is no object")
+            yield event
+    reader.finish()
+
+
+async def _at_once(events: list[Event]) -> AsyncIterator[Event]:
+    for event in events:
+        yield event

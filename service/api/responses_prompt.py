@@ -1,0 +1,98 @@
+"""What of a request to OpenAI's responses is text: instructions, and every type of input item.
+
+Owns the items of requests, and what of them reaches beyond this request and so is refused. Refuses to know how they
+are judged. An item of an unknown type is read for every string in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.api.prompt_turns import Prompt, TurnReader, UnjudgedContent, is_list, is_object, to_prompt
+from service.api.responses_items import OPAQUE
+from service.errors import BadInput
+
+_ROLES = ("user", "assistant", "system", "developer")
+_TEXT_PARTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
+_FILES = {"input_image": "images", "input_file": "files", "input_audio": "sound", "computer_screenshot": "images"}
+# These name texts that lie with the upstream, which were not judged here as a whole, or would be read past Weir later.
+_REACHING = {
+    "previous_response_id": "an earlier response that lies with the upstream",
+    "conversation": "a conversation that lies with the upstream",
+    "prompt": "a prompt that lies with the upstream",
+}
+
+
+class BackgroundRefused(BadInput):
+    """A response that would be written and fetched past Weir."""
+
+    code = "background_unsupported"
+
+
+def read_prompt(body: dict[str, Any], *, allow_unjudged: bool) -> Prompt:
+    """The texts of a request; raises BadInput, and UnjudgedContent for what cannot be judged."""
+    if body.get("background"):
+        raise BackgroundRefused("A response in the background cannot be judged; ask without it.", param="background")
+    for key, what in _REACHING.items():
+        if body.get(key) is not None and not allow_unjudged:
+            raise UnjudgedContent(f"This deployment does not judge {what}; send the turns as input.", param=key)
+    system = TurnReader(allow_unjudged=allow_unjudged)
+    if body.get("instructions") is not None:
+        system.add(body["instructions"], "system", "instructions")
+    # Definitions of tools and formats steer the model as its instructions do.
+    system.add_all([body.get("tools", []), body.get("text", {})], "system", OPAQUE)
+    reader = TurnReader(allow_unjudged=allow_unjudged)
+    given = body.get("input", "")
+    if isinstance(given, str):
+        reader.add(given, "user", "input")
+        return to_prompt(reader.turns, system.turns, 0)
+    newest_from = 0
+    for place, entry in enumerate(is_list(given, "input")):
+        before = len(reader.turns)
+        _read_item(is_object(entry, f"input[{place}]"), f"input[{place}]", reader)
+        said = reader.turns[before:]
+        # An assistant's turn that is the last one is what the reply goes on from: it is judged as the newest.
+        if place < len(given) - 1 and said and all(turn.role == "assistant" for turn in said):
+            newest_from = len(reader.turns)
+    return to_prompt(reader.turns, system.turns, newest_from)
+
+
+def _read_item(item: dict[str, Any], param: str, reader: TurnReader) -> None:
+    kind = item.get("type", "message")
+    if kind == "message":
+        role = item.get("role")
+        if role not in _ROLES:
+            raise BadInput(f"A role must be one of {', '.join(_ROLES)}.", param=f"{param}.role")
+        _read_parts(item.get("content"), role, f"{param}.content", reader)
+    elif kind == "item_reference":
+        reader.leave_out("an item that lies with the upstream", param)
+    elif kind in ("function_call_output", "custom_tool_call_output", "computer_call_output"):
+        _read_parts(item.get("output"), "tool", f"{param}.output", reader)
+    elif kind == "image_generation_call":
+        if item.get("result"):
+            reader.leave_out("images", param)
+        reader.add_all(item.get("revised_prompt"), "assistant", OPAQUE)
+    else:
+        if kind in _FILES:
+            reader.leave_out(_FILES[kind], param)
+        spoken_by = "tool" if str(kind).endswith("_output") else "assistant"
+        reader.add_all(item, spoken_by, OPAQUE)
+
+
+def _read_parts(content: object, role: str, param: str, reader: TurnReader) -> None:
+    if isinstance(content, str):
+        reader.add(content, role, param)
+        return
+    parts = content if isinstance(content, list) else [is_object(content, param)]
+    for place, entry in enumerate(parts):
+        part, where = is_object(entry, f"{param}[{place}]"), f"{param}[{place}]"
+        kind = part.get("type")
+        if kind in _TEXT_PARTS:
+            reader.add(part.get("text"), role, f"{where}.text")
+            reader.add_all(part.get("annotations"), role, OPAQUE)
+        elif kind == "refusal":
+            reader.add(part.get("refusal"), role, f"{where}.refusal")
+        elif kind in _FILES:
+            reader.leave_out(_FILES[kind], where)
+        else:
+            reader.add_all(part, role, OPAQUE)

@@ -1,0 +1,142 @@
+"""What of a request is read, in both dialects, and what is refused as unjudged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.api import messages_prompt, responses_prompt
+from service.api.prompt_turns import UnjudgedContent
+from service.errors import BadInput
+
+
+def message(*blocks: dict[str, Any], role: str = "user") -> dict[str, Any]:
+    return {"role": role, "content": list(blocks)}
+
+
+def said(prompt: Any) -> list[tuple[str, str]]:
+    return [(turn.role, turn.text) for turn in prompt.turns]
+
+
+def test_the_newest_turn_is_judged_with_those_before_it() -> None:
+    body = {
+        "system": "Be kind.",
+        "messages": [
+            {"role": "user", "content": "first"},
+            {"role": "assistant", "content": "reply"},
+            message({"type": "text", "text": "second"}, {"type": "tool_result", "content": "found"}),
+        ],
+    }
+    prompt = messages_prompt.read_prompt(body, allow_unjudged=False)
+    contents = prompt.contents("kids", judge_system=False)
+    assert [(c.text, c.role) for c in contents[:2]] == [("second", "user"), ("found", "tool")]
+    assert [turn.text for turn in contents[0].context] == ["first", "reply"]
+    assert [(c.text, len(c.context)) for c in contents[2:]] == [("first", 0), ("reply", 0)]
+    assert prompt.contents("kids", judge_system=True)[-1].text == "Be kind."
+
+
+@pytest.mark.parametrize(
+    ("block", "role", "words"),
+    [
+        ({"type": "text", "text": "words"}, "user", "words"),
+        ({"type": "tool_result", "content": [{"type": "text", "text": "words"}]}, "tool", "words"),
+        ({"type": "document", "source": {"type": "text", "data": "words"}}, "tool", "source\ndata\nwords"),
+        ({"type": "search_result", "content": [{"type": "text", "text": "words"}]}, "tool", "content\ntext\nwords"),
+        ({"type": "tool_use", "name": "n", "input": {"a": "words"}}, "user", "name\nn\ninput\na\nwords"),
+        ({"type": "thinking", "thinking": "words", "signature": "x"}, "user", "thinking\nwords"),
+        ({"type": "of_tomorrow", "novel": ["words"]}, "user", "novel\nwords"),
+    ],
+)
+def test_every_block_of_a_message_is_read(block: dict[str, Any], role: str, words: str) -> None:
+    assert said(messages_prompt.read_prompt({"messages": [message(block)]}, allow_unjudged=False)) == [(role, words)]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "image", "source": {"type": "base64", "data": "eA=="}},
+        {"type": "document", "source": {"type": "base64", "data": "eA=="}},
+        {"type": "document", "source": {"type": "url", "url": "https://example.org"}},
+        {"type": "container_upload", "file_id": "f"},
+        {"type": "tool_result", "content": [{"type": "image", "source": {}}]},
+        {"type": "of_tomorrow", "deep": [{"source": {"type": "file", "file_id": "f"}}]},
+    ],
+)
+def test_what_is_no_text_is_refused_unless_allowed(block: dict[str, Any]) -> None:
+    body = {"messages": [message(block)]}
+    with pytest.raises(UnjudgedContent) as caught:
+        messages_prompt.read_prompt(body, allow_unjudged=False)
+    assert caught.value.code == "unjudged_content" and caught.value.param is not None
+    messages_prompt.read_prompt(body, allow_unjudged=True)
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        ({"role": "user", "content": "words"}, ("user", "words")),
+        ({"type": "message", "role": "developer", "content": "words"}, ("developer", "words")),
+        ({"role": "user", "content": [{"type": "input_text", "text": "words"}]}, ("user", "words")),
+        ({"role": "assistant", "content": [{"type": "refusal", "refusal": "words"}]}, ("assistant", "words")),
+        ({"type": "function_call_output", "call_id": "c", "output": "words"}, ("tool", "words")),
+        ({"type": "function_call", "call_id": "c", "arguments": "words"}, ("assistant", "arguments\nwords")),
+        ({"type": "reasoning", "summary": [{"text": "words"}]}, ("assistant", "summary\ntext\nwords")),
+        ({"type": "shell_call_output", "output": [{"stdout": "words"}]}, ("tool", "output\nstdout\nwords")),
+        ({"type": "of_tomorrow", "novel": "words"}, ("assistant", "novel\nwords")),
+    ],
+)
+def test_every_item_of_a_response_is_read(item: dict[str, Any], expected: tuple[str, str]) -> None:
+    assert said(responses_prompt.read_prompt({"input": [item]}, allow_unjudged=False)) == [expected]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
+        {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]},
+        {"input": [{"type": "function_call_output", "output": [{"type": "input_image"}]}]},
+        {"input": [{"type": "computer_call_output", "output": {"type": "computer_screenshot"}}]},
+        {"input": [{"type": "item_reference", "id": "x"}]},
+        {"input": [{"type": "image_generation_call", "result": "eA=="}]},
+        {"input": "x", "previous_response_id": "r"},
+        {"input": "x", "conversation": "c"},
+        {"input": "x", "prompt": {"id": "p"}},
+    ],
+)
+def test_what_lies_elsewhere_is_refused_unless_allowed(body: dict[str, Any]) -> None:
+    with pytest.raises(UnjudgedContent):
+        responses_prompt.read_prompt(body, allow_unjudged=False)
+    responses_prompt.read_prompt(body, allow_unjudged=True)
+
+
+def test_background_is_refused_always() -> None:
+    with pytest.raises(BadInput) as caught:
+        responses_prompt.read_prompt({"input": "x", "background": True}, allow_unjudged=True)
+    assert caught.value.code == "background_unsupported"
+
+
+def test_instructions_and_tools_are_system_text() -> None:
+    body = {"input": "x", "instructions": "Be brief.", "tools": [{"type": "function", "description": "words"}]}
+    system = responses_prompt.read_prompt(body, allow_unjudged=False).system
+    assert [turn.text for turn in system] == ["Be brief.", "description\nwords"]
+
+
+def test_turns_before_the_last_reply_are_earlier_ones() -> None:
+    items = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    prompt = responses_prompt.read_prompt({"input": items}, allow_unjudged=False)
+    assert (prompt.newest, [turn.text for turn in prompt.turns]) == (1, ["a", "b", "c"])
+    assert responses_prompt.read_prompt({"input": items[:2]}, allow_unjudged=False).newest == 2
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"messages": "x"}, {"messages": ["x"]}, {"messages": [{"role": "x", "content": ""}]}]
+)
+def test_bad_requests_are_told(body: dict[str, Any]) -> None:
+    with pytest.raises(BadInput):
+        messages_prompt.read_prompt(body, allow_unjudged=False)
+
+
+@pytest.mark.parametrize("given", [5, ["x"], [{"role": "x", "content": "x"}], [{"role": "user", "content": 5}]])
+def test_bad_input_is_told(given: object) -> None:
+    with pytest.raises(BadInput):
+        responses_prompt.read_prompt({"input": given}, allow_unjudged=False)

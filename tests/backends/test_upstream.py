@@ -1,0 +1,110 @@
+"""What goes to an upstream and what becomes of its faults, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from service.backends.upstream import Upstream, UpstreamClient, UpstreamFault, passed_headers
+
+Write = Callable[[asyncio.StreamWriter], Awaitable[None]]
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
+
+
+@asynccontextmanager
+async def server(write: Write) -> AsyncIterator[tuple[Upstream, list[bytes]]]:
+    heads: list[bytes] = []
+    gone = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        with suppress(ConnectionError):
+            await write(writer)
+            await writer.drain()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        gone.set()
+
+    listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    async with listening:
+        yield Upstream("default", "openai", f"http://127.0.0.1:{port}"), heads
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+async def read(upstream: Upstream) -> bytes:
+    client = UpstreamClient(first_byte_s=0.3, stall_s=0.2)
+    try:
+        async with client.send(upstream, "/v1/x", {"accept-encoding": "gzip"}, b"{}") as answer:
+            assert answer.media_type == "text/event-stream"
+            return b"".join([piece async for piece in answer.pieces])
+    finally:
+        await client.close()
+
+
+async def test_a_compressed_body_is_read() -> None:
+    async def write(writer: asyncio.StreamWriter) -> None:
+        body = gzip.compress(b"data: x\n\n")
+        writer.write(HEAD + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+
+    async with server(write) as (upstream, heads):
+        assert await read(upstream) == b"data: x\n\n"
+    assert heads[0].startswith(b"POST /v1/x ")
+
+
+async def _nothing(writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(0.6)
+
+
+async def _stall(writer: asyncio.StreamWriter) -> None:
+    writer.write(HEAD + b"content-length: 100\r\n\r\ndata")
+    await asyncio.sleep(0.5)
+
+
+async def _cut(writer: asyncio.StreamWriter) -> None:
+    writer.write(HEAD + b"content-length: 100\r\n\r\ndata")
+
+
+async def _no_gzip(writer: asyncio.StreamWriter) -> None:
+    writer.write(HEAD + b"content-encoding: gzip\r\ncontent-length: 4\r\n\r\ndata")
+
+
+async def _no_http(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"secret words that are no HTTP\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("write", "kind"),
+    [(_nothing, "timeout"), (_stall, "stall"), (_cut, "broken"), (_no_gzip, "malformed"), (_no_http, "broken")],
+)
+async def test_faults_have_names_and_quote_nothing(write: Write, kind: str) -> None:
+    async with server(write) as (upstream, heads):
+        with pytest.raises(UpstreamFault) as caught:
+            await read(upstream)
+    assert caught.value.kind == kind
+    assert "secret" not in repr(caught.value)
+    assert caught.value.__cause__ is None
+    assert len(heads) == 1
+
+
+async def test_nobody_listening_is_a_fault() -> None:
+    with pytest.raises(UpstreamFault) as caught:
+        await read(Upstream("default", "openai", "http://127.0.0.1:9"))
+    assert caught.value.kind == "connect"
+
+
+def test_keys_of_weir_stay_and_others_pass() -> None:
+    sent = [("Authorization", "Bearer sdk"), ("X-Weir-Key", "w"), ("Cookie", "c"), ("OpenAI-Organization", "o")]
+    openai = Upstream("default", "openai", "http://x", "configured")
+    anthropic = Upstream("default", "anthropic", "http://x", "configured")
+    passed = passed_headers(sent, openai, spent=frozenset({"x-weir-key"}))
+    assert passed == {"authorization": "Bearer sdk", "openai-organization": "o", "accept-encoding": "gzip"}
+    assert passed_headers(sent, anthropic, spent=frozenset())["x-api-key"] == "sdk"
+    spent = passed_headers(sent, openai, spent=frozenset({"authorization"}))
+    assert spent["authorization"] == "Bearer configured"
+    assert "x-api-key" not in passed_headers([("X-Api-Key", "weir")], openai, spent=frozenset({"x-api-key"}))
