@@ -15,6 +15,7 @@ from service.types import Verdict
 # One text takes milliseconds, a long batch seconds: buckets in seconds, dense where texts are.
 _LATENCY = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_CHARACTERS = (10, 20, 40, 80, 120, 160, 200, 240, 280, 320, 400)
 
 
 class Metrics:
@@ -46,6 +47,7 @@ class Metrics:
         self._build.labels(__version__).set(1)
 
         self._add_feedback(registry)
+        self._add_streams(registry)
 
     def _add_feedback(self, registry: CollectorRegistry) -> None:
         """The series of feedback and thresholds."""
@@ -81,6 +83,38 @@ class Metrics:
         )
         self.flag_rate = Gauge(
             "weir_flag_rate", "Share of verdicts that are flagged or stricter.", ["policy", "days"], registry=registry
+        )
+
+    def _add_streams(self, registry: CollectorRegistry) -> None:
+        """The series of replies that are relayed. `end` is finished, stopped, failed or left (the reader went away)."""
+        self.streams = Counter("weir_streams", "Replies relayed.", ["dialect", "end"], registry=registry)
+        self.streams_in_flight = Gauge("weir_streams_in_flight", "Replies being relayed.", registry=registry)
+        self.stream_first_text_seconds = Histogram(
+            "weir_stream_first_text_seconds",
+            "Time from a request to the first text that was released.",
+            ["dialect"],
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self.stream_hold_seconds = Histogram(
+            "weir_stream_hold_seconds", "Time that released text was held.", buckets=_LATENCY, registry=registry
+        )
+        self.stream_held_characters = Histogram(
+            "weir_stream_held_characters", "Characters held at a release.", buckets=_CHARACTERS, registry=registry
+        )
+        self.stream_stops = Counter(
+            "weir_stream_stops", "Prompts and replies stopped, by category.", ["part", "category"], registry=registry
+        )
+        self.upstream_errors = Counter(
+            "weir_upstream_errors", "Upstreams that did not do their part.", ["dialect", "kind"], registry=registry
+        )
+        self.stream_audits = Counter(
+            "weir_stream_audits", "Streams judged once more as a whole, by what came of it.", ["end"], registry=registry
+        )
+        self.stream_leaked_characters = Counter(
+            "weir_stream_leaked_characters",
+            "Released characters of audited streams that the judgement of the whole blocks.",
+            registry=registry,
         )
 
     def name_model(self, model: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import tomllib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +68,7 @@ class Runtime:
     ledger: Ledger | None = field(repr=False, default=None)
     upstreams: Mapping[tuple[UpstreamKind, str], Upstream] = field(repr=False, default_factory=dict)
     upstream_client: UpstreamClient | None = field(repr=False, default=None)
+    revise: Callable[[Content, Verdict], Awaitable[str | None]] | None = field(repr=False, default=None)
     warm: bool = False
     draining: bool = False
 
@@ -84,6 +85,11 @@ class Runtime:
     async def moderate(self, content: Content) -> Verdict:
         """Judge one content, and enter the verdict; raises UnknownPolicy and Overloaded."""
         verdict = await self.pipeline.moderate(content)
+        return verdict if self.ledger is None else self.ledger.enter(content, verdict)
+
+    def enter(self, content: Content, verdict: Verdict) -> Verdict:
+        """Count and enter a verdict that `judge` gave: of a content whose parts were judged one by one."""
+        self.metrics.count_verdict(verdict)
         return verdict if self.ledger is None else self.ledger.enter(content, verdict)
 
     def upstream(self, kind: UpstreamKind, name: str) -> Upstream:

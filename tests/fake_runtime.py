@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from service.config import Settings
@@ -57,6 +57,8 @@ class FakeRuntime:
     policies: PolicyBook = field(default_factory=lambda: PolicyBook({n: _policy(n) for n in ("default", "kids")}))
     feedback: FakeDesk = field(default_factory=FakeDesk)
     seen: list[Content] = field(default_factory=list)
+    entered: list[Content] = field(default_factory=list)
+    revise: Callable[[Content, Verdict], Awaitable[str | None]] | None = None
     running: int = 0
     most_running: int = 0
     cancelled: int = 0
@@ -65,6 +67,12 @@ class FakeRuntime:
         """Judge one text, and count it."""
         verdict = await self.judge(content)
         self.metrics.count_verdict(verdict)
+        return verdict
+
+    def enter(self, content: Content, verdict: Verdict) -> Verdict:
+        """Count a verdict that was given before."""
+        self.metrics.count_verdict(verdict)
+        self.entered.append(content)
         return verdict
 
     async def judge(self, content: Content) -> Verdict:
