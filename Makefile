@@ -5,7 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint train eval bench bench-adapt bench-perspective soak chaos clean
+.PHONY: serve test test-litellm lint train eval bench bench-adapt bench-perspective soak chaos clean
 
 $(VENV)/.serve: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,6 +30,15 @@ serve: $(VENV)/.serve
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# More than a hundred packages, which nothing else here has a use for.
+$(VENV)/litellm/.done:
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check 'litellm[proxy]==1.106.2'
+	touch $@
+
+test-litellm: $(VENV)/.dev $(VENV)/litellm/.done
+	LITELLM_BIN=$(CURDIR)/$(VENV)/litellm/bin/litellm $(BIN)/python -m pytest -m litellm tests/proxies
 
 lint: $(VENV)/.dev $(VENV)/.models
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from service.api import chat, feedback, litellm, messages, native, openai, ops, 
 from service.api.cors import Cors
 from service.api.edge import OPEN_PATHS, Edge
 from service.api.errors import MethodNotAllowed, NotFound, error_response
+from service.api.running_streams import RunningStreams
 from service.api.segment_memo import SegmentMemo
 from service.attributes import load_attributes
 from service.config import Settings, load_settings
@@ -34,11 +35,15 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
     """The application. `runtime=` is used as it is, and outlives it; other overrides go to `open_runtime`."""
     settings = load_settings() if settings is None else settings
     runtime = overrides.pop("runtime", None)
+    # The server waits for this long when it stops, and a little longer.
+    drain_s = settings.drain_s + settings.request_budget_s
+    streams = RunningStreams(most=settings.max_streams, drain_s=drain_s, audit_share=settings.stream_audit_share)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if runtime is not None:
             yield
+            await streams.close()
             return
         # Here, so that an application that is given a runtime loads no inference library.
         from service.wiring import open_runtime
@@ -46,6 +51,7 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
         async with open_runtime(settings, **overrides) as opened:
             app.state.runtime = opened
             yield
+            await streams.close()
 
     app = FastAPI(
         title="Weir",
@@ -58,6 +64,7 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
         telemetry={"tracing": False, "metrics": False},  # its spans would hold addresses and query strings
     )
     app.state.runtime = runtime
+    app.state.running_streams = streams
     app.state.attributes = load_attributes()
     app.state.segment_memo = SegmentMemo()
     proxies = (chat, responses, messages, litellm)

@@ -148,7 +148,11 @@ class Settings(BaseModel):
     # Others that it talks to.
     upstream_openai: Url | None = Field(default=None, repr=False)  # an address may carry a password
     upstream_anthropic: Url | None = Field(default=None, repr=False)
-    upstreams: str | None = None
+    upstream_openai_key: SecretStr | None = None  # for callers that bring no key of their own
+    upstream_anthropic_key: SecretStr | None = None
+    upstreams: str | None = Field(default=None, repr=False)  # more of them by name: TOML, or the path of a file
+    max_streams: Count = 256  # replies that are relayed at once
+    stream_audit_share: Annotated[float, Field(ge=0, le=1)] = 0.05  # of the streams, judged once more as a whole
     judge_url: Url | None = Field(default=None, repr=False)
     judge_model: str | None = None
     judge_key: SecretStr | None = None
@@ -255,7 +259,7 @@ def not_in_use(settings: Settings) -> tuple[str, ...]:
     """Names of settings that were set and do nothing in this version, because their feature is not built yet."""
     harmless: dict[str, object] = {"screen": "off"}
     waiting = (
-        *("screen", "upstreams"),
+        "screen",
         *("judge_url", "judge_model", "judge_key", "image_hosts"),
     )
     return tuple(

@@ -23,6 +23,7 @@ from service.types import Verdict
 _LATENCY = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _TOKENS = (8, 16, 32, 64, 128, 192, 256, 512)
+_CHARACTERS = (10, 20, 40, 80, 120, 160, 200, 240, 280, 320, 400)
 _REFUSALS = ("overloaded", "rate_limited", "draining")  # there from the start, so that the first ones make a rate
 
 
@@ -58,6 +59,7 @@ class Metrics:
         self._add_process(book)
         self._add_feedback(book)
         self._add_batches_and_caches(book)
+        self._add_streams(book)
 
     def _add_process(self, book: SeriesBook) -> None:
         """What runs."""
@@ -142,6 +144,36 @@ class Metrics:
             "1 while the shared cache is left alone after failures.",
             "call",
             across="livemax",
+        )
+
+    def _add_streams(self, book: SeriesBook) -> None:
+        """The series of replies that are relayed. `end` is finished, stopped, failed or left (the reader went away)."""
+        self.streams = book.counter("weir_streams", "Replies relayed.", "dialect", "end")
+        self.streams_in_flight = book.gauge("weir_streams_in_flight", "Replies being relayed.", across="livesum")
+        self.stream_first_text_seconds = book.histogram(
+            "weir_stream_first_text_seconds",
+            "Time from a request to the first text that was released.",
+            _LATENCY,
+            "dialect",
+        )
+        self.stream_hold_seconds = book.histogram(
+            "weir_stream_hold_seconds", "Time that released text was held.", _LATENCY
+        )
+        self.stream_held_characters = book.histogram(
+            "weir_stream_held_characters", "Characters held at a release.", _CHARACTERS
+        )
+        self.stream_stops = book.counter(
+            "weir_stream_stops", "Prompts and replies stopped, by category.", "part", "category"
+        )
+        self.upstream_errors = book.counter(
+            "weir_upstream_errors", "Upstreams that did not do their part.", "dialect", "kind"
+        )
+        self.stream_audits = book.counter(
+            "weir_stream_audits", "Streams judged once more as a whole, by what came of it.", "end"
+        )
+        self.stream_leaked_characters = book.counter(
+            "weir_stream_leaked_characters",
+            "Released characters of audited streams that the judgement of the whole blocks.",
         )
 
     def name_model(self, model: str) -> None:

@@ -94,6 +94,7 @@ class Runtime:
         self.draining = False
         self.upstreams: Mapping[tuple[UpstreamKind, str], Upstream] = {}
         self.upstream_client: UpstreamClient | None = None
+        self.revise: Callable[[Content, Verdict], Awaitable[str | None]] | None = None
         self.parts = parts
         self._build = build
         self._store = store
@@ -165,6 +166,12 @@ class Runtime:
         with parts.users:
             verdict = await parts.pipeline.moderate(content)
             return verdict if parts.ledger is None else parts.ledger.enter(content, verdict)
+
+    def enter(self, content: Content, verdict: Verdict) -> Verdict:
+        """Count and enter a verdict that `judge` gave: of a content whose parts were judged one by one."""
+        self.metrics.count_verdict(verdict)
+        ledger = self.parts.ledger
+        return verdict if ledger is None else ledger.enter(content, verdict)
 
     async def judge(self, content: Content) -> Verdict:
         """Judge a part of a content that is moderated as a whole: nothing is counted."""

@@ -20,7 +20,6 @@ from service.backends.cache import ScoreCache
 from service.backends.onnx_text import OnnxTextScorer
 from service.backends.secret import load_secrets
 from service.backends.sqlite_store import SqliteStore
-from service.backends.upstream import Upstream, UpstreamClient, UpstreamKind
 from service.caches import open_evidence, open_scores
 from service.config import CONCURRENT_ITEMS, Settings
 from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRefused, StoreUnavailable
@@ -51,13 +50,12 @@ from service.stages.lexicon import Lexicon, load_lexicon
 from service.stages.semantic import SemanticStage
 from service.steps import load_steps
 from service.types import Content, Stage, Verdict
+from service.upstreams import load_upstreams, open_client
 
 if TYPE_CHECKING:
     from service.backends.otel import Tracing
 
 DATA = Path(__file__).with_name("data")
-FIRST_BYTE_S = 120.0  # for which an upstream may think before it answers
-STALL_S = 60.0  # between two pieces of an answer
 WARM_UP = ("A short text.", "A longer one, so that the kernels of both lengths are ready. " * 12)
 
 
@@ -88,9 +86,7 @@ async def open_runtime(
         )
         stack.push_async_callback(runtime.close)
         runtime.upstreams = load_upstreams(settings)
-        if runtime.upstreams:
-            runtime.upstream_client = UpstreamClient(first_byte_s=FIRST_BYTE_S, stall_s=STALL_S)
-            stack.push_async_callback(runtime.upstream_client.close)
+        runtime.upstream_client = open_client(stack, runtime.upstreams)
         metrics.name_model(runtime.model)
         if stateful:
             runtime.follow()
@@ -170,19 +166,6 @@ async def _open_parts(
             users=users,
             stack=stack.pop_all(),
         )
-
-
-def load_upstreams(settings: Settings) -> dict[tuple[UpstreamKind, str], Upstream]:
-    """The upstreams that are configured, by dialect and name; an address may end in /v1, as clients write it."""
-    addresses: tuple[tuple[UpstreamKind, str | None], ...] = (
-        ("openai", settings.upstream_openai),
-        ("anthropic", settings.upstream_anthropic),
-    )
-    return {
-        (kind, "default"): Upstream("default", kind, address.rstrip("/").removesuffix("/v1"))
-        for kind, address in addresses
-        if address is not None
-    }
 
 
 @dataclass(frozen=True)

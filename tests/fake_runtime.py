@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,8 @@ class FakeRuntime:
     tracing: Any = None
     scorer: FakeLoad = field(default_factory=FakeLoad)
     seen: list[Content] = field(default_factory=list)
+    entered: list[Content] = field(default_factory=list)
+    revise: Callable[[Content, Verdict], Awaitable[str | None]] | None = None
     running: int = 0
     most_running: int = 0
     cancelled: int = 0
@@ -77,6 +79,12 @@ class FakeRuntime:
         """Judge one text, and count it."""
         verdict = await self.judge(content)
         self.metrics.count_verdict(verdict)
+        return verdict
+
+    def enter(self, content: Content, verdict: Verdict) -> Verdict:
+        """Count a verdict that was given before."""
+        self.metrics.count_verdict(verdict)
+        self.entered.append(content)
         return verdict
 
     async def judge(self, content: Content) -> Verdict:

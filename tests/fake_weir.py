@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from service.cli import main
 from service.config import Settings
 from service.metrics import Metrics
+from service.policy import PolicyBook
+from service.stream_rules import StreamRules
 from tests.fake_runtime import FakeRuntime
 
 
@@ -21,8 +24,12 @@ async def open_runtime(
     settings: Settings, metrics: Metrics | None = None, *, stateful: bool = True
 ) -> AsyncIterator[FakeRuntime]:
     """A runtime that says when it was closed."""
+    runtime = FakeRuntime(settings, metrics or Metrics())
+    book = runtime.policies.policies
+    masked = replace(book["default"], name="masked", version="masked-1", stream=StreamRules(mode="redact"))
+    runtime.policies = PolicyBook({**book, "masked": masked})
     try:
-        yield FakeRuntime(settings, metrics or Metrics())
+        yield runtime
     finally:
         print("runtime closed", file=sys.stderr)
 

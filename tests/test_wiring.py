@@ -16,7 +16,8 @@ from service.errors import Overloaded, StartRefused, UnknownPolicy
 from service.steps import load_steps
 from service.taxonomy import CATEGORIES, Action
 from service.types import Content, Turn
-from service.wiring import load_upstreams, open_runtime
+from service.upstreams import load_upstreams
+from service.wiring import open_runtime
 from tests.tiny_artifact import edit_manifest, make_graph, write_artifact
 
 

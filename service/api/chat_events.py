@@ -185,7 +185,9 @@ class ChatEditor:
                 self._closed.add(voice)
                 yield Close(voice)
         self._finished.add(index)
-        yield Send(self._choice(index, {}, finish=reason if reason in FINISHES else "stop"))
+        last = self._choice(index, {}, finish=reason if reason in FINISHES else "stop")
+        over = len(self._finished) >= self._choices and self._finished >= set(self._voices)
+        yield Send(last, facts_in=last if over else None)
 
     def _choice(self, index: int, delta: Event, *, finish: object = None, logprobs: Event | None = None) -> Event:
         choice: Event = {"index": index, "delta": delta, "finish_reason": finish}

@@ -230,10 +230,8 @@ class MessageEditor:
         if isinstance(delta.get("stop_details"), dict):
             kept["stop_details"] = delta["stop_details"]
         self._final = True
-        yield Send(
-            {"type": "message_delta", "delta": kept, "usage": self._usage},
-            texts_in({k: v for k, v in kept.items() if k != "stop_reason"}, OPAQUE),
-        )
+        last: Event = {"type": "message_delta", "delta": kept, "usage": self._usage}
+        yield Send(last, texts_in({k: v for k, v in kept.items() if k != "stop_reason"}, OPAQUE), last)
 
     def _end(self) -> Event:
         self.ended = True

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, I
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -22,16 +23,18 @@ from service.api.body import each, read_json, while_connected
 from service.api.errors import json_response
 from service.api.event_stream import EventStream
 from service.api.prompt_turns import Prompt
-from service.api.reply_gate import ReplyGate, ending_of
+from service.api.reply_gate import Hooks, ReplyGate, ending_of
 from service.api.reply_steps import DONE, Event, MalformedEvent, ReplyEditor
+from service.api.running_streams import RunningStreams
+from service.api.segment_judge import SegmentJudge
+from service.api.stream_measures import StreamMeasures
 from service.backends.sse import EventReader, MalformedStream
 from service.backends.upstream import Answer, Upstream, UpstreamFault, UpstreamKind, passed_headers
 from service.config import Settings
 from service.errors import BadInput, WeirError
 from service.stream_rules import StreamRules, holds_back
 from service.streaming import Channel
-from service.taxonomy import Action
-from service.types import Content, Verdict
+from service.types import Verdict
 
 if TYPE_CHECKING:
     from service.runtime import Runtime
@@ -64,6 +67,11 @@ class Dialect:
     to_events: Callable[[Event], Iterator[Event]]
     from_events: Callable[[Iterable[Event]], Event]
 
+    @property
+    def name(self) -> str:
+        """What metrics call it: the path's word."""
+        return self.path.split("/")[2]
+
 
 async def relay(request: Request, dialect: Dialect, upstream_name: str = "default") -> Response:
     """Answer one request in its dialect. Raises WeirError where nothing of a reply was shown yet."""
@@ -79,23 +87,61 @@ async def relay(request: Request, dialect: Dialect, upstream_name: str = "defaul
     prompt = dialect.read_prompt(body, rules.allow_unjudged_parts)
     verdict = await while_connected(request, _judge_prompt(runtime, prompt, policy, rules))
     editor = dialect.make_editor(body)
+    running: RunningStreams = request.app.state.running_streams
+    audited = streamed and rules.mode != "observe"
+    measures = StreamMeasures(runtime, running, dialect.name, timed=streamed, audited=audited)
     if verdict is not None:
         request.state.action = verdict.action.wire
     if verdict is not None and holds_back(verdict, rules):
+        measures.stopped("prompt", verdict)
+        measures.end("stopped")
         events = editor.stop(ending_of(verdict))
         if not streamed:
             return json_response(dialect.from_events(events))
         return EventStream(AsyncExitStack(), _at_once(events), editor)
     upstream = runtime.upstream(dialect.kind, upstream_name)
-    gate = ReplyGate(editor, _channels(runtime, policy, prompt, rules), rules.hold_ms)
+    context = prompt.turns[-1:]
+    judge = SegmentJudge(runtime, policy, rules, context)
+    hooks = Hooks(partial(running.patience, runtime), judge.enter, measures)
+    gate = ReplyGate(editor, partial(_channel, judge, rules), rules.hold_ms, hooks)
     async with AsyncExitStack() as stack:
-        answer = await _ask(request, upstream, dialect.path, stack)
+        stack.enter_context(running.one(runtime))
+        stack.push(partial(_conclude, request, gate, measures, partial(measures.audit, policy, context)))
+        asking = _ask(request, upstream, dialect.path, stack)
+        answer = await while_connected(request, running.within(runtime, asking))
         if not streamed:
-            whole = _whole(dialect, answer, gate, request)
-            return await while_connected(request, whole)
+            return await while_connected(request, _whole(dialect, answer, gate))
         if answer.media_type != "text/event-stream":
             raise UpstreamFailed("The upstream answered with something else than a stream.", "upstream_malformed")
         return EventStream(stack.pop_all(), gate.edited(_events(answer)), editor)
+
+
+def _channel(judge: SegmentJudge, rules: StreamRules, whole: bool) -> Channel:
+    return Channel(judge, rules, whole=whole, revise=judge.revise)
+
+
+def _conclude(
+    request: Request,
+    gate: ReplyGate,
+    measures: StreamMeasures,
+    audit: Callable[[], None],
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: TracebackType | None,
+) -> None:
+    """Count how a reply has ended; `error` is what kept it from beginning, if anything did."""
+    if gate.strictest is not None:
+        request.state.action = gate.strictest.action.wire
+    if gate.stopped is not None:
+        measures.stopped("reply", gate.stopped)
+    if gate.failed or not isinstance(error, WeirError):
+        measures.failed(gate.failed)
+        measures.end(gate.end)
+    else:
+        refused = isinstance(error, UpstreamFailed) and not error.code.startswith("upstream_")
+        measures.failed("upstream_refused" if refused else error.code)
+        measures.end("failed")
+    audit()
 
 
 async def _judge_prompt(runtime: Runtime, prompt: Prompt, policy: str, rules: StreamRules) -> Verdict | None:
@@ -103,17 +149,6 @@ async def _judge_prompt(runtime: Runtime, prompt: Prompt, policy: str, rules: St
     contents = prompt.contents(policy, judge_system=rules.judge_system)
     verdicts = await each([partial(runtime.moderate, content) for content in contents])
     return max(verdicts, key=lambda verdict: (holds_back(verdict, rules), verdict.action), default=None)
-
-
-def _channels(runtime: Runtime, policy: str, prompt: Prompt, rules: StreamRules) -> Callable[[bool], Channel]:
-    async def judge(text: str) -> Verdict:
-        content = Content(text, prompt.turns[-1:], "assistant", policy, explain=rules.mode != "stop")
-        verdict = await runtime.judge(content)
-        # What is held back is judged once more, so that it is counted, and has a receipt to give feedback with.
-        counted = await runtime.moderate(content) if verdict.action >= Action.BLOCK else verdict
-        return counted if counted.action >= verdict.action else verdict
-
-    return lambda whole: Channel(judge, rules, whole=whole)
 
 
 async def _ask(request: Request, upstream: Upstream, path: str, stack: AsyncExitStack) -> Answer:
@@ -167,7 +202,7 @@ async def _read(answer: Answer, most: int) -> bytes:
     return bytes(read)
 
 
-async def _whole(dialect: Dialect, answer: Answer, gate: ReplyGate, request: Request) -> Response:
+async def _whole(dialect: Dialect, answer: Answer, gate: ReplyGate) -> Response:
     """A reply in one piece, through the same gate."""
 
     async def events() -> AsyncGenerator[Event, None]:
@@ -183,8 +218,6 @@ async def _whole(dialect: Dialect, answer: Answer, gate: ReplyGate, request: Req
     left = [event async for event in gate.edited(events())]
     if gate.failed:
         raise UpstreamFailed("The upstream's reply cannot be used.", gate.failed)
-    if gate.strictest is not None:
-        request.state.action = gate.strictest.action.wire
     return json_response(dialect.from_events(left))
 
 

@@ -7,10 +7,13 @@ every reply ends explicitly. Refuses to know dialects (an editor does) and socke
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from service.api.explain import explain
 from service.api.reply_steps import Close, Ending, Event, MalformedEvent, ReplyEditor, Say, Send, Voice
+from service.api.stream_measures import StreamMeasures
 from service.backends.sse import MalformedStream
 from service.backends.upstream import UpstreamFault
 from service.errors import WeirError
@@ -20,17 +23,43 @@ from service.types import Verdict
 MakeChannel = Callable[[bool], Channel]  # whether its text must not be altered
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What else a reply goes past.
+
+    `patience`: seconds that may be waited before it is asked again; it raises a WeirError to end the reply.
+    `enter`: the reply's verdict, entered, once all of it was judged; None where nothing was.
+    """
+
+    patience: Callable[[], float | None] = lambda: None
+    enter: Callable[[], Verdict | None] = lambda: None
+    measures: StreamMeasures | None = None
+
+
 class ReplyGate:
     """Drives one editor from the upstream's first event to the last one that leaves."""
 
-    def __init__(self, editor: ReplyEditor, make_channel: MakeChannel, hold_ms: int) -> None:
+    def __init__(
+        self, editor: ReplyEditor, make_channel: MakeChannel, hold_ms: int, hooks: Hooks | None = None
+    ) -> None:
         """`hold_ms`: silence after which held text is relieved; 0 never does."""
         self._editor, self._make, self._hold_s = editor, make_channel, hold_ms / 1000
+        self._hooks = hooks or Hooks()
+        self._measures = self._hooks.measures
         self._channels: dict[Voice, Channel] = {}
         self._relief_at: float | None = None
         self.stopped: Verdict | None = None
         self.failed = ""  # code of the fault that ended the reply
         self.strictest: Verdict | None = None
+
+    @property
+    def end(self) -> Literal["finished", "stopped", "failed", "left"]:
+        """How the reply has ended; `left` where nobody was there any more to read it."""
+        if self.failed:
+            return "failed"
+        if self.stopped is not None:
+            return "stopped"
+        return "finished" if self._editor.ended else "left"
 
     async def edited(self, events: AsyncGenerator[Event, None]) -> AsyncIterator[Event]:
         """What may leave, as soon as it may. `events` is closed at the end, however that comes."""
@@ -42,14 +71,20 @@ class ReplyGate:
                 if reading.done():
                     event, reading = reading.result(), None
                     passing = self._pass(event)
-                else:
+                elif self._relief_in() == 0:
                     passing = self._relieve()
+                else:
+                    continue
                 async for out in passing:
                     yield out
         except (MalformedEvent, MalformedStream, UpstreamFault, WeirError) as error:
             for out in self._fail(*_told(error)):
                 yield out
+        except Exception:
+            self.failed = "internal_error"
+            raise
         finally:
+            self._hooks.enter()
             if reading is not None:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
@@ -68,20 +103,26 @@ class ReplyGate:
             async for out in self._carry_out(step):
                 yield out
             if self.stopped is not None:
-                for out in self._editor.stop(ending_of(self.stopped)):
+                for out in self._editor.stop(self._ending(self.stopped)):
                     yield out
                 return
 
     async def _carry_out(self, step: Say | Close | Send) -> AsyncIterator[Event]:
         if isinstance(step, Send):
-            if await self._allows(step.texts):
-                yield step.event
+            if not await self._allows(step.texts):
+                return
+            if step.facts_in is not None and (entered := self._hooks.enter()) is not None:
+                step.facts_in["x_weir"] = facts_of(entered)
+            yield step.event
             return
         channel = self._channels.get(step.voice)
         if channel is None:
             channel = self._channels[step.voice] = self._make(step.voice.whole)
+        if self._measures is not None and isinstance(step, Say):
+            self._measures.said(step.voice, step.text)
         releases = channel.feed(step.text) if isinstance(step, Say) else channel.finish()
         async for release in releases:
+            self._measure(step.voice, release)
             if release.text:
                 yield self._editor.write(step.voice, release.text)
         self._note(channel)
@@ -107,13 +148,21 @@ class ReplyGate:
             release: Release | None = await channel.relieve()
             self._note(channel)
             if self.stopped is not None:
-                for out in self._editor.stop(ending_of(self.stopped)):
+                for out in self._editor.stop(self._ending(self.stopped)):
                     yield out
                 return
-            if release is not None and release.text:
+            if release is None:
+                continue
+            self._measure(voice, release)
+            if release.text:
                 yield self._editor.write(voice, release.text)
 
     def _patience(self) -> float | None:
+        """Seconds until something else is to be done than to read; None where that is never."""
+        found = [seconds for seconds in (self._relief_in(), self._hooks.patience()) if seconds is not None]
+        return min(found, default=None)
+
+    def _relief_in(self) -> float | None:
         """Seconds until something is to be relieved; None where nothing is held."""
         if self._relief_at is None or not any(channel.held for channel in self._channels.values()):
             return None
@@ -124,6 +173,15 @@ class ReplyGate:
         found = channel.strictest
         if found is not None and (self.strictest is None or found.action > self.strictest.action):
             self.strictest = found
+
+    def _measure(self, voice: Voice, release: Release) -> None:
+        if self._measures is not None:
+            self._measures.released(voice, release)
+
+    def _ending(self, stopped: Verdict) -> Ending:
+        """The end by the reply's strictest verdict, which is entered, or by the one that stopped it."""
+        entered = self._hooks.enter()
+        return ending_of(stopped if entered is None or entered.action < stopped.action else entered)
 
     def _fail(self, code: str, message: str) -> list[Event]:
         if self._editor.ended:
@@ -143,6 +201,11 @@ def _told(error: Exception) -> tuple[str, str]:
 
 def ending_of(verdict: Verdict) -> Ending:
     """The end of a reply, or the refusal of a prompt, by this verdict."""
+    return Ending(explain(verdict), facts_of(verdict))
+
+
+def facts_of(verdict: Verdict) -> Mapping[str, Any]:
+    """What a reply's last event says of its verdict, under `x_weir`."""
     facts = {
         "action": verdict.action.wire,
         "categories": [judgement.category for judgement in verdict.judgements if judgement.flagged],
@@ -150,6 +213,4 @@ def ending_of(verdict: Verdict) -> Ending:
         "policy": verdict.policy,
         "policy_version": verdict.policy_version,
     }
-    if verdict.receipt:
-        facts["receipt"] = verdict.receipt
-    return Ending(explain(verdict), facts)
+    return {**facts, "receipt": verdict.receipt} if verdict.receipt else facts

@@ -50,10 +50,14 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """An event that goes out as it is, once every one of `texts` was judged and none of them blocked."""
+    """An event that goes out as it is, once every one of `texts` was judged and none of them blocked.
+
+    `facts_in`: this is the last event, and what Weir says of the whole reply is put into this part of it, as `x_weir`.
+    """
 
     event: Event = field(repr=False)
     texts: tuple[str, ...] = field(default=(), repr=False)
+    facts_in: Event | None = field(default=None, repr=False)
 
 
 Step = Say | Close | Send

@@ -281,7 +281,7 @@ class ResponsesEditor:
         self._envelope = envelope(response, self._request)
         last = self._response(kind.removeprefix("response."))
         last.update(reasons(kind, response))
-        yield Send(self._last(kind, last))
+        yield Send(self._last(kind, last), facts_in=last)
 
     def _response(self, status: str) -> Event:
         return {**self._envelope, "status": status, "output": [self._output[n] for n in sorted(self._output)]}

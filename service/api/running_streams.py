@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from service.errors import Overloaded
+from service.errors import Draining, Overloaded
 
 if TYPE_CHECKING:
     from service.runtime import Runtime
 
+LOOK_S = 0.5  # between two looks at whether the process drains
 MOST_AUDITS = 4  # at once; a stream that ends beside them is passed over, and counted as such
+
+Done = TypeVar("Done")
 
 
 class RunningStreams:
@@ -43,15 +46,29 @@ class RunningStreams:
             self._running -= 1
             runtime.metrics.streams_in_flight.dec()
 
-    def left_s(self, runtime: Runtime) -> float | None:
-        """Seconds that a running stream may still take; None while nobody asked for a stop."""
+    def patience(self, runtime: Runtime) -> float:
+        """Seconds for which a stream may wait before it asks again; raises Draining when its time is up."""
         if not runtime.draining:
             self._drained_at = None
-            return None
+            return LOOK_S
         now = asyncio.get_running_loop().time()
         if self._drained_at is None:
             self._drained_at = now
-        return max(0.0, self._drained_at + self._drain_s - now)
+        left = self._drained_at + self._drain_s - now
+        if left <= 0:
+            raise Draining("This replica is about to stop, and the reply was not done in time.")
+        return min(left, LOOK_S)
+
+    async def within(self, runtime: Runtime, work: Coroutine[Any, Any, Done]) -> Done:
+        """What comes of the work; it is cancelled, and Draining raised, when draining leaves it no more time."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                await asyncio.wait((task,), timeout=self.patience(runtime))
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def audit(self, auditing: Coroutine[Any, Any, None]) -> bool:
         """Run an audit beside what is served; False, and it never starts, where enough of them run."""
