@@ -1,7 +1,7 @@
 """The text classifier: tokens, windows, onnxruntime and calibration.
 
 Owns the session and the tokenizer. Refuses to know policies, views and stages.
-Shapes: T tokens, C labels, H = 384 hidden units; the graph takes ids and segments of (1, T).
+Shapes: T tokens, C labels, H = 384 hidden units, L inner states, S sentences; the graph takes ids and segments (1, T).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from tokenizers import Tokenizer
 
 from service.backends.artifact import Artifact
 from service.backends.batcher import SLICE_ITEMS, Batcher
+from service.backends.inner_states import STATES, RecentVectors, cut_sentences, pool, with_outputs
+from service.constitution.reading import Reading, Vectors
 from service.errors import ArtifactInvalid, ScorerFailed
 from service.metrics import Metrics
 from service.types import Kind, Scores, Span
@@ -36,7 +38,8 @@ def open_session(artifact: Artifact, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(str(artifact.weights), options, providers=["CPUExecutionProvider"])
+        graph = with_outputs(artifact.weights.read_bytes(), STATES)
+        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own that share no public base
         raise ArtifactInvalid(f"{artifact.name}: onnxruntime cannot load model.onnx") from error
     shapes = {output.name: output.shape for output in session.get_outputs()}
@@ -73,8 +76,12 @@ class OnnxTextScorer:
         self._session = open_session(artifact, threads)
         self._tokenizer = open_tokenizer(artifact)
         self._unknown = self._tokenizer.token_to_id("[UNK]")
-        self._batcher: Batcher[Ids, Logits] = Batcher(
-            self.run, workers=workers, max_items=max_items, metrics=metrics, slice_items=slice_items
+        given = {output.name for output in self._session.get_outputs()}
+        self._states = [name for name in STATES if name in given] or ["embedding"]
+        self._ends = frozenset(self._tokenizer.token_to_id(mark) for mark in ".!?")
+        self._recent = RecentVectors()
+        self._batcher: Batcher[Ids, tuple[Logits, Vectors]] = Batcher(
+            self.compute, workers=workers, max_items=max_items, metrics=metrics, slice_items=slice_items
         )
         self._scaling: dict[Kind, list[tuple[str, int, float, float]]] = {
             kind: [
@@ -96,8 +103,36 @@ class OnnxTextScorer:
 
     async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind) -> list[Scores]:
         """Calibrated scores of (text, context) pairs, in order; of a text beyond the window only its beginning."""
-        logits = await self._batcher.submit([self.tokenize(text, context) for text, context in pairs])
-        return [self.calibrate(row, kind) for row in logits]
+        passes = await self._batcher.submit([self.tokenize(text, context) for text, context in pairs])
+        return [self.calibrate(logits, kind) for logits, _ in passes]
+
+    async def read(self, text: str) -> Reading:
+        """The text's sentences as inner states. A text that has just been scored is not computed again."""
+        items: list[Ids] = []
+        spans: list[list[Span]] = []
+        for window in self.windows(text):
+            encoding = self._encode(text[window.start : window.end])
+            kept = [
+                (token, place)
+                for token, place in zip(encoding.ids, encoding.offsets, strict=True)
+                if token != self._unknown
+            ][: self._room(())]
+            ids = [token for token, _ in kept]
+            items.append(([CLS, *ids, SEP], len(ids) + 2))
+            spans.append(
+                [
+                    Span(window.start + kept[begin][1][0], window.start + kept[end - 1][1][1])
+                    for begin, end in cut_sentences(ids, self._ends)
+                ]
+            )
+        known = [self._recent.get(ids) for ids, _ in items]
+        missing = [n for n, vectors in enumerate(known) if vectors is None]
+        for n, (_, vectors) in zip(missing, await self._batcher.submit([items[n] for n in missing]), strict=True):
+            known[n] = vectors
+        found = [vectors for vectors in known if vectors is not None and len(vectors)]
+        if not found:
+            return Reading.empty()
+        return Reading(np.concatenate(found), tuple(span for group in spans for span in group))
 
     def tokenize(self, text: str, context: str = "") -> Ids:
         """Token ids of one input, at most `max_tokens`, the end of the context kept."""
@@ -108,18 +143,25 @@ class OnnxTextScorer:
 
     def run(self, item: Ids) -> Logits:
         """Raw logits (C,) of one input, computed on the calling thread."""
+        return self.compute(item)[0]
+
+    def compute(self, item: Ids) -> tuple[Logits, Vectors]:
+        """Raw logits (C,) and the inner states of the sentences (S, L, H) of one input, on the calling thread."""
         ids, first = item
         row = np.array([ids], dtype=np.int64)
         segments = np.zeros_like(row)
         segments[0, first:] = 1
         try:
-            outputs: list[Any] = self._session.run(["logits"], {"ids": row, "segments": segments})
+            outputs: list[Any] = self._session.run(["logits", *self._states], {"ids": row, "segments": segments})
         except Exception as error:  # as in open_session
             raise ScorerFailed("The model could not be run.") from error
         logits: Logits = outputs[0][0]
         if not np.isfinite(logits).all():  # not a number compares as no harm
             raise ScorerFailed("The model gave something that is not a number.")
-        return logits
+        vectors = pool([state[0] for state in outputs[1:]], cut_sentences(ids[1 : first - 1], self._ends))
+        if first == len(ids):  # a text read beside its context has other states
+            self._recent.keep(ids, vectors)
+        return logits, vectors
 
     def calibrate(self, logits: Logits, kind: Kind) -> Scores:
         """Probabilities by category from raw logits (C,)."""
