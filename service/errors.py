@@ -31,6 +31,7 @@ Owns the one table of what can go wrong. Refuses to know HTTP frameworks and dia
     └── StartRefused                   (stops the start)
         ├── ArtifactInvalid
         ├── PolicyInvalid
+        ├── ConstitutionInvalid
         └── StoreRefused
 """
 
@@ -225,6 +226,10 @@ class ArtifactInvalid(StartRefused):
 
 class PolicyInvalid(StartRefused):
     """A policy file is wrong."""
+
+
+class ConstitutionInvalid(StartRefused):
+    """A constitution's file is wrong."""
 
 
 class StoreRefused(StartRefused):
