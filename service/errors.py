@@ -27,6 +27,7 @@ Owns the one table of what can go wrong. Refuses to know HTTP frameworks and dia
     ├── DeadlineExceeded               503  deadline_exceeded
     ├── ScorerFailed                   503  scorer_failed
     ├── StoreUnavailable               503  store_unavailable
+    ├── JudgeFailed                    503  judge_failed
     ├── Draining                       503  draining
     └── StartRefused                   (stops the start)
         ├── ArtifactInvalid
@@ -206,6 +207,18 @@ class StoreUnavailable(WeirError):
     status = 503
     code = "store_unavailable"
     retry_after_s = 2
+
+
+class JudgeFailed(WeirError):
+    """The judge of the constitution gave no opinion; `reason` is from a closed set."""
+
+    status = 503
+    code = "judge_failed"
+    retry_after_s = 5
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The judge gave no opinion.")
+        self.reason = reason
 
 
 class Draining(WeirError):

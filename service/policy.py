@@ -132,6 +132,8 @@ def resolve(findings: Iterable[Finding], policy: Policy) -> dict[str, float]:
     final: dict[str, float] = {}
     proposals: dict[str, list[float]] = {}
     for finding in findings:
+        if not finding.category:
+            continue  # of a principle: its own file decides, see `decide`
         if finding.overrides:
             proposals.setdefault(finding.category, []).append(finding.score)
         else:
@@ -152,13 +154,17 @@ def resolve(findings: Iterable[Finding], policy: Policy) -> dict[str, float]:
 def decide(
     findings: Iterable[Finding], policy: Policy, *, degraded: bool, unmeasured_language: bool
 ) -> tuple[Action, tuple[Judgement, ...]]:
-    """Make the action: the strictest over categories, raised where a stage failed or the language is unmeasured."""
+    """Make the action: the strictest over categories and principles, raised where a stage failed or the language is
+    unmeasured.
+    """
+    findings = tuple(findings)
     scores = resolve(findings, policy)
     judgements = tuple(
         Judgement(name, scores[name], policy.thresholds[name].flag, policy.thresholds[name].action(scores[name]))
         for name in CATEGORIES
     )
     action = max(judgement.action for judgement in judgements)
+    action = max(action, max((finding.calls_for for finding in findings), default=Action.ALLOW))
     if degraded:
         action = max(action, policy.on_degraded)
     if unmeasured_language:
