@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service import __version__
-from service.api import feedback, native, openai, ops, perspective, policies
+from service.api import constitution, feedback, native, openai, ops, perspective, policies
 from service.api.cors import Cors
 from service.api.edge import OPEN_PATHS, Edge
 from service.api.errors import MethodNotAllowed, NotFound, error_response
@@ -55,7 +55,7 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.attributes = load_attributes()
-    for dialect in (native, openai, perspective, feedback, policies, ops):
+    for dialect in (native, openai, perspective, feedback, policies, constitution, ops):
         app.include_router(dialect.router)
     app.router.routes.append(Route("/", ops.Page("index.html").serve, methods=["GET"]))
     app.router.routes.append(Route("/docs", ops.Page("docs.html").serve, methods=["GET"]))

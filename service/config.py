@@ -142,6 +142,8 @@ class Settings(BaseModel):
     judge_url: Url | None = Field(default=None, repr=False)
     judge_model: str | None = None
     judge_key: SecretStr | None = None
+    judge_per_minute: Annotated[int, Field(ge=0)] = 60  # calls; beyond them the embedded judge is asked
+    judge_timeout_s: Annotated[float, Field(gt=0, le=60)] = 4.0  # of one attempt
     image_hosts: tuple[str, ...] = ()
 
     @property
@@ -189,6 +191,8 @@ class Settings(BaseModel):
             raise ValueError("WEIR_REPLICAS over 1 needs WEIR_SECRET: replicas take each other's receipts")
         if self.judge_url is None and (self.judge_model is not None or self.judge_key is not None):
             raise ValueError("WEIR_JUDGE_MODEL and WEIR_JUDGE_KEY need WEIR_JUDGE_URL")
+        if self.judge_url is not None and not self.judge_model:
+            raise ValueError("WEIR_JUDGE_URL needs WEIR_JUDGE_MODEL")
         if {key.sha256 for key in self.api_keys} & {key.sha256 for key in self.admin_keys}:
             raise ValueError("WEIR_API_KEYS and WEIR_ADMIN_KEYS share a key")
         if self.max_text_chars > self.max_body_bytes:
@@ -222,7 +226,7 @@ def not_in_use(settings: Settings) -> tuple[str, ...]:
     waiting = (
         *("workers", "screen", "cache", "cache_url", "cache_scope"),
         *("upstream_openai", "upstream_anthropic", "upstreams"),
-        *("judge_url", "judge_model", "judge_key", "image_hosts"),
+        "image_hosts",
     )
     return tuple(
         PREFIX + name.upper()

@@ -28,6 +28,7 @@ Owns the one table of what can go wrong. Refuses to know HTTP frameworks and dia
     ├── ScorerFailed                   503  scorer_failed
     ├── StoreUnavailable               503  store_unavailable
     ├── JudgeFailed                    503  judge_failed
+    │   └── JudgeBudgetSpent           503  judge_failed
     ├── Draining                       503  draining
     └── StartRefused                   (stops the start)
         ├── ArtifactInvalid
@@ -219,6 +220,10 @@ class JudgeFailed(WeirError):
     def __init__(self, reason: str) -> None:
         super().__init__("The judge gave no opinion.")
         self.reason = reason
+
+
+class JudgeBudgetSpent(JudgeFailed):
+    """No more calls to the judge this minute."""
 
 
 class Draining(WeirError):

@@ -46,6 +46,31 @@ class Metrics:
         self._build.labels(__version__).set(1)
 
         self._add_feedback(registry)
+        self._add_constitution(registry)
+
+    def _add_constitution(self, registry: CollectorRegistry) -> None:
+        """The series of the constitution, its judge and its revisions."""
+        self.escalations = Counter(
+            "weir_escalations", "Texts that the judge was asked about, by what the caller asked for.", ["asked"], registry=registry
+        )
+        self.judge_seconds = Histogram(
+            "weir_judge_seconds", "Time that a judge took.", ["judge"], buckets=_LATENCY, registry=registry
+        )
+        self.judge_errors = Counter(
+            "weir_judge_errors", "Opinions that were not to be had, by reason.", ["reason"], registry=registry
+        )
+        self.judge_disagreements = Counter(
+            "weir_judge_disagreements", "Opinions that differ from stage one.", registry=registry
+        )
+        self.overrulings = Counter(
+            "weir_judge_overrulings", "Opinions that bring something over a line or below it.", ["to"], registry=registry
+        )
+        self.revisions = Counter(
+            "weir_revisions", "Flagged texts, by what was returned in their place.", ["made_by"], registry=registry
+        )
+        self.revision_rounds = Histogram(
+            "weir_revision_rounds", "Attempts until a revision passed.", buckets=(1, 2, 3, 4, 6, 8), registry=registry
+        )
 
     def _add_feedback(self, registry: CollectorRegistry) -> None:
         """The series of feedback and thresholds."""

@@ -12,13 +12,19 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.backends.artifact import Artifact, load_artifact
 from service.backends.batcher import SLICE_ITEMS
 from service.backends.onnx_text import OnnxTextScorer
 from service.backends.secret import load_secrets
 from service.backends.sqlite_store import SqliteStore
+from service.constitution.doubt import Doubt
+from service.constitution.embedded_judge import EmbeddedJudge, JudgeWithFallback
+from service.constitution.live import LiveConstitutions
+from service.constitution.opinion import Judge as ConstitutionJudge
+from service.constitution.reviser import Reviser
+from service.constitution.second_look import load_second_look
 from service.config import CONCURRENT_ITEMS, Settings
 from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRefused, StoreUnavailable
 from service.feedback.desk import FeedbackDesk, Judge
@@ -32,21 +38,41 @@ from service.feedback.versions import PolicyVersions
 from service.goal_files import load_goals
 from service.language import LanguageDetector
 from service.metrics import Metrics
-from service.pipeline import Gate, Pipeline, Step, always, has_context
+from service.pipeline import Gate, Pipeline, Step, always, asks_constitution, has_context
 from service.policy import LivePolicies
 from service.policy_files import load_policies
 from service.records import Store
 from service.stages.composition import CompositionStage, is_sexual
+from service.stages.constitution import ConstitutionStage
 from service.stages.context import ContextStage
 from service.stages.identifiers import IdentifierPatterns
+from service.stages.judge import JudgeStage
 from service.stages.keyword import KeywordStage
 from service.stages.lexicon import load_lexicon
 from service.stages.semantic import SemanticStage
 from service.types import Content, Stage, Verdict
 
+if TYPE_CHECKING:
+    from service.backends.llm_judge import LlmJudge
+
 DATA = Path(__file__).with_name("data")
-GATES: Mapping[str, Gate] = {"always": always, "context": has_context, "sexual": is_sexual}
+GATES: Mapping[str, Gate] = {
+    "always": always,
+    "context": has_context,
+    "sexual": is_sexual,
+    "constitution": asks_constitution,
+}
 WARM_UP = ("A short text.", "A longer one, so that the kernels of both lengths are ready. " * 12)
+
+
+@dataclass(frozen=True)
+class ConstitutionParts:
+    """The constitutions in force, who is asked in doubt, and who revises. `llm` is None where none is configured."""
+
+    live: LiveConstitutions
+    judge: ConstitutionJudge
+    llm: LlmJudge | None
+    reviser: Reviser
 
 
 @dataclass
@@ -62,6 +88,7 @@ class Runtime:
     feedback: FeedbackDesk = field(repr=False)
     versions: PolicyVersions = field(repr=False)
     tuning: Tuning = field(repr=False)
+    constitution: ConstitutionParts = field(repr=False)
     ledger: Ledger | None = field(repr=False, default=None)
     warm: bool = False
     draining: bool = False
@@ -111,12 +138,19 @@ async def open_runtime(
             metrics=metrics,
         )
         stack.push_async_callback(scorer.close)
-        pipeline = await _build_pipeline(settings, artifact, scorer, live, metrics)
+        constitutions = await open_constitutions(settings, scorer)
+        llm = await open_judge(stack, settings, metrics)
+        judge: ConstitutionJudge = EmbeddedJudge(live, load_second_look(DATA / "second_look.json", artifact.digest))
+        if llm is not None:
+            judge = JudgeWithFallback(llm, judge)
+        pipeline = await _build_pipeline(settings, artifact, scorer, live, metrics, constitutions, judge)
+        reviser = Reviser(pipeline.judge, scorer, llm, constitutions, live, metrics)
         metrics.name_model(artifact.version)
         state = build_state(keep, settings, metrics, live, pipeline.judge, (artifact.version, artifact.digest))
         runtime = Runtime(
             *(settings, live, metrics, artifact.version, pipeline, scorer),
-            *(state.feedback, state.versions, state.tuning, state.ledger if stateful else None),
+            *(state.feedback, state.versions, state.tuning, ConstitutionParts(constitutions, judge, llm, reviser)),
+            state.ledger if stateful else None,
         )
         try:
             for text in WARM_UP:
@@ -215,15 +249,48 @@ async def _start_shadow(
     book = load_policies(
         DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset
     )
-    pipeline = await _build_pipeline(settings, artifact, scorer, LivePolicies(book), apart)
+    policies = LivePolicies(book)
+    constitutions = await open_constitutions(settings, scorer)
+    judge = EmbeddedJudge(policies, load_second_look(DATA / "second_look.json", artifact.digest))
+    pipeline = await _build_pipeline(settings, artifact, scorer, policies, apart, constitutions, judge)
     shadow = Shadow(pipeline.judge, artifact.version, state.ledger.traffic, metrics, share=settings.shadow_share)
     shadow.start()
     stack.push_async_callback(shadow.close)
     state.ledger.shadow, state.tuning.shadow_artifact = shadow, shadow.artifact
 
 
+async def open_constitutions(settings: Settings, scorer: OnnxTextScorer) -> LiveConstitutions:
+    """The constitution of the house and those of an operator's folder, their examples read."""
+    live = LiveConstitutions(DATA / "constitution.toml", settings.policy_dir, DATA / "contrasts.toml", scorer)
+    await live.reload()
+    return live
+
+
+async def open_judge(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> LlmJudge | None:
+    """The judge behind WEIR_JUDGE_URL, or None."""
+    if settings.judge_url is None:
+        return None
+    from service.backends.llm_judge import open_llm_judge  # here, so that who asks no LLM loads no HTTP client
+
+    judge = open_llm_judge(
+        settings.judge_url,
+        settings.judge_model or "",
+        None if settings.judge_key is None else settings.judge_key.get_secret_value(),
+        per_minute=settings.judge_per_minute,
+        timeout_s=settings.judge_timeout_s,
+    )
+    stack.push_async_callback(judge.close)
+    return judge
+
+
 async def _build_pipeline(
-    settings: Settings, artifact: Artifact, scorer: OnnxTextScorer, policies: LivePolicies, metrics: Metrics
+    settings: Settings,
+    artifact: Artifact,
+    scorer: OnnxTextScorer,
+    policies: LivePolicies,
+    metrics: Metrics,
+    constitutions: LiveConstitutions,
+    judge: ConstitutionJudge,
 ) -> Pipeline:
     lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
     stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
@@ -233,23 +300,31 @@ async def _build_pipeline(
         "context": lambda options: ContextStage(
             scorer, trusted_roles=options["trusted_roles"], window_shift=artifact.window_shift
         ),
+        "constitution": lambda _: ConstitutionStage(constitutions, scorer),
+        "judge": lambda _: JudgeStage(judge, constitutions, policies, metrics),
     }
-    steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s)
+    gates = {**GATES, "doubt": Doubt(policies, constitutions)}
+    steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s, gates)
     return Pipeline(steps, policies, LanguageDetector(artifact.languages), artifact.version, metrics)
 
 
-def load_steps(path: Path, stages: Mapping[str, Callable[[dict[str, Any]], Stage]], budget_s: float) -> list[Step]:
+def load_steps(
+    path: Path,
+    stages: Mapping[str, Callable[[dict[str, Any]], Stage]],
+    budget_s: float,
+    gates: Mapping[str, Gate] = GATES,
+) -> list[Step]:
     """The pipeline's steps as `pipeline.toml` lists them; raises StartRefused for a name that does not exist."""
     steps: list[Step] = []
     for entry in tomllib.loads(path.read_text(encoding="utf-8"))["steps"]:
         name, gate = entry["stage"], entry.get("gate", "always")
-        if name not in stages or gate not in GATES:
+        if name not in stages or gate not in gates:
             raise StartRefused(f"{path.name}: there is no stage {name!r} or no gate {gate!r}")
         steps.append(
             Step(
                 stages[name](entry),
                 budget_s=min(float(entry["budget_s"]), budget_s),
-                gate=GATES[gate],
+                gate=gates[gate],
                 fail_open=bool(entry.get("fail_open", False)),
                 beside=bool(entry.get("beside", False)),
             )

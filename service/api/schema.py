@@ -60,6 +60,7 @@ class ModerateReply(TypedDict):
     timings_ms: dict[str, float]
     audit: bool
     receipt: NotRequired[str]
+    constitution: NotRequired[dict[str, Any]]
 
 
 class BatchReply(TypedDict):

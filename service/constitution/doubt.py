@@ -13,7 +13,7 @@ from service.policy import LivePolicies, Policy, resolve
 from service.types import Content, Finding
 
 NEAR_LOGITS = 0.8  # log-odds between a score and its flag line within which either side could be right
-NEAR_PRINCIPLE = 0.1  # between a principle's score and its line
+NEAR_PRINCIPLE = 0.05  # between a principle's score and its line
 DISAGREE_LOW, DISAGREE_HIGH = 0.02, 0.5  # the classifier sees nothing where a rule by itself is this sure
 _STAGES = ("semantic", "context")
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 
 from service.constitution.doubt import NEAR_LOGITS, log_odds, margin
-from service.constitution.opinion import Case, Opinion
+from service.constitution.opinion import Case, Judge, Opinion
 from service.constitution.second_look import SecondLook
+from service.errors import JudgeBudgetSpent
 from service.policy import LivePolicies
 from service.taxonomy import OPENAI_CATEGORIES
 
@@ -37,3 +38,21 @@ class EmbeddedJudge:
         return Opinion(
             NAME, {name: 1.0 / (1.0 + math.exp(-log_odds(case.scores[name]) - shift)) for name in OPENAI_CATEGORIES}
         )
+
+
+class JudgeWithFallback:
+    """One judge, and another where the first one's budget is spent: a bound on cost is no failure.
+
+    Any other failure of the first is passed on: it must not turn into a milder judge's silence.
+    """
+
+    def __init__(self, first: Judge, other: Judge) -> None:
+        self._first = first
+        self._other = other
+
+    async def judge(self, case: Case) -> Opinion:
+        """The first one's opinion, or the other's."""
+        try:
+            return await self._first.judge(case)
+        except JudgeBudgetSpent:
+            return await self._other.judge(case)

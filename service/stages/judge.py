@@ -48,19 +48,21 @@ class JudgeStage:
     def _findings(self, case: Case, opinion: Opinion) -> list[Finding]:
         policy = self._policies.get(case.content.policy)
         found: list[Finding] = []
-        turned = False
+        turned: set[str] = set()
         for category, score in opinion.scores.items():
             before = case.scores[category]
             if category in CATEGORIES and abs(score - before) >= CHANGED:
                 found.append(Finding(category, round(score, 6), self.name, f"judge:{opinion.judge}", overrides=True))
                 line = policy.thresholds[category].flag
-                turned = turned or (score >= line) != (before >= line)
+                if (score >= line) != (before >= line):
+                    turned.add("stricter" if score > before else "milder")
         seen = {f.reason.split(":")[1] for f in case.findings if not f.category and f.calls_for > Action.ALLOW}
         for breach in opinion.breaches:
             principle = case.constitution.get(breach.principle)
             if principle is None:
                 continue
-            turned = turned or (breach.score >= principle.line and principle.id not in seen)
+            if breach.score >= principle.line and principle.id not in seen:
+                turned.add("stricter")
             found.append(
                 Finding(
                     category="",
@@ -71,8 +73,10 @@ class JudgeStage:
                     calls_for=principle.action if breach.score >= principle.line else Action.ALLOW,
                 )
             )
-        if turned:
+        if found:
             self._metrics.judge_disagreements.inc()
+        for way in turned:
+            self._metrics.overrulings.labels(way).inc()
         return found
 
 
