@@ -5,7 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint train eval bench bench-adapt bench-perspective clean
+.PHONY: serve test lint train eval eval-constitution bench bench-adapt bench-perspective clean
 
 $(VENV)/.serve: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -43,6 +43,9 @@ train: $(VENV)/.models
 
 eval: $(VENV)/.models
 	$(BIN)/python -m models.evaluate
+
+eval-constitution: $(VENV)/.models
+	$(BIN)/python -m loadtest.constitution
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m loadtest.bench

@@ -12,8 +12,8 @@ from typing import Protocol
 from service.policy import LivePolicies, Policy, resolve
 from service.types import Content, Finding
 
-NEAR_LOGITS = 0.8  # log-odds between a score and its flag line within which either side could be right
-NEAR_PRINCIPLE = 0.05  # between a principle's score and its line
+NEAR_LOGITS = 0.7  # log-odds between a score and its flag line within which either side could be right
+NEAR_PRINCIPLE = 0.05  # between the score of a principle made of examples and its line; rules are sure or silent
 DISAGREE_LOW, DISAGREE_HIGH = 0.02, 0.5  # the classifier sees nothing where a rule by itself is this sure
 _STAGES = ("semantic", "context")
 
@@ -46,7 +46,7 @@ class Doubt:
             or any(
                 abs(f.score - self._lines.line(content.policy, principle_of(f))) < NEAR_PRINCIPLE
                 for f in so_far
-                if not f.category
+                if not f.category and f.reason.endswith(":examples")
             )
         )
 
