@@ -51,7 +51,10 @@ class Metrics:
     def _add_constitution(self, registry: CollectorRegistry) -> None:
         """The series of the constitution, its judge and its revisions."""
         self.escalations = Counter(
-            "weir_escalations", "Texts that the judge was asked about, by what the caller asked for.", ["asked"], registry=registry
+            "weir_escalations",
+            "Texts that the judge was asked about, by what the caller asked for.",
+            ["asked"],
+            registry=registry,
         )
         self.judge_seconds = Histogram(
             "weir_judge_seconds", "Time that a judge took.", ["judge"], buckets=_LATENCY, registry=registry
@@ -63,7 +66,10 @@ class Metrics:
             "weir_judge_disagreements", "Opinions that differ from stage one.", registry=registry
         )
         self.overrulings = Counter(
-            "weir_judge_overrulings", "Opinions that bring something over a line or below it.", ["to"], registry=registry
+            "weir_judge_overrulings",
+            "Opinions that bring something over a line or below it.",
+            ["to"],
+            registry=registry,
         )
         self.revisions = Counter(
             "weir_revisions", "Flagged texts, by what was returned in their place.", ["made_by"], registry=registry

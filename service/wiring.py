@@ -19,13 +19,13 @@ from service.backends.batcher import SLICE_ITEMS
 from service.backends.onnx_text import OnnxTextScorer
 from service.backends.secret import load_secrets
 from service.backends.sqlite_store import SqliteStore
+from service.config import CONCURRENT_ITEMS, Settings
 from service.constitution.doubt import Doubt
 from service.constitution.embedded_judge import EmbeddedJudge, JudgeWithFallback
 from service.constitution.live import LiveConstitutions
 from service.constitution.opinion import Judge as ConstitutionJudge
 from service.constitution.reviser import Reviser
 from service.constitution.second_look import load_second_look
-from service.config import CONCURRENT_ITEMS, Settings
 from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRefused, StoreUnavailable
 from service.feedback.desk import FeedbackDesk, Judge
 from service.feedback.ledger import Ledger
@@ -115,11 +115,12 @@ class Runtime:
 
 @asynccontextmanager
 async def open_runtime(
-    settings: Settings, metrics: Metrics | None = None, *, stateful: bool = True
+    settings: Settings, metrics: Metrics | None = None, *, stateful: bool = True, constitution: Path | None = None
 ) -> AsyncIterator[Runtime]:
     """Everything that serves, opened in order and closed in reverse. Raises StartRefused with one sentence.
 
     Without `stateful` nothing is kept or read but what files say: no receipts, no store, no learnt thresholds.
+    `constitution` is a file that stands in for all constitutions.
     """
     metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
@@ -138,7 +139,7 @@ async def open_runtime(
             metrics=metrics,
         )
         stack.push_async_callback(scorer.close)
-        constitutions = await open_constitutions(settings, scorer)
+        constitutions = await open_constitutions(settings, scorer, constitution)
         llm = await open_judge(stack, settings, metrics)
         judge: ConstitutionJudge = EmbeddedJudge(live, load_second_look(DATA / "second_look.json", artifact.digest))
         if llm is not None:
@@ -259,9 +260,10 @@ async def _start_shadow(
     state.ledger.shadow, state.tuning.shadow_artifact = shadow, shadow.artifact
 
 
-async def open_constitutions(settings: Settings, scorer: OnnxTextScorer) -> LiveConstitutions:
+async def open_constitutions(settings: Settings, scorer: OnnxTextScorer, only: Path | None = None) -> LiveConstitutions:
     """The constitution of the house and those of an operator's folder, their examples read."""
-    live = LiveConstitutions(DATA / "constitution.toml", settings.policy_dir, DATA / "contrasts.toml", scorer)
+    file, folder = (DATA / "constitution.toml", settings.policy_dir) if only is None else (only, None)
+    live = LiveConstitutions(file, folder, DATA / "contrasts.toml", scorer)
     await live.reload()
     return live
 

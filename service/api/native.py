@@ -107,7 +107,9 @@ def to_reply(verdict: Verdict, *, with_explanation: bool = True) -> dict[str, An
         j.category: {"score": round(j.score, 6), "threshold": j.threshold, "flagged": j.flagged}
         for j in verdict.judgements
     }
-    reply["findings"] = [_finding(f) for f in verdict.findings if f.category and (f.score >= LEAST_FINDING or f.overrides)]
+    reply["findings"] = [
+        _finding(f) for f in verdict.findings if f.category and (f.score >= LEAST_FINDING or f.overrides)
+    ]
     if verdict.suggested_revision is not None:
         reply["suggested_revision"] = verdict.suggested_revision
     reply.update(

@@ -75,8 +75,7 @@ def pool(states: Sequence[Vectors], ranges: Sequence[tuple[int, int]]) -> Vector
     tokens = np.stack([state[first:last] for state in states], axis=1)
     sums = np.add.reduceat(tokens, [begin - ranges[0][0] for begin, _ in ranges], axis=0)
     counts = np.array([end - begin for begin, end in ranges], dtype=np.float32)
-    means: Vectors = sums / counts[:, None, None]
-    return means
+    return np.asarray(sums / counts[:, None, None], dtype=np.float32)
 
 
 class RecentVectors:

@@ -78,7 +78,8 @@ class OnnxTextScorer:
         self._unknown = self._tokenizer.token_to_id("[UNK]")
         given = {output.name for output in self._session.get_outputs()}
         self._states = [name for name in STATES if name in given] or ["embedding"]
-        self._ends = frozenset(self._tokenizer.token_to_id(mark) for mark in ".!?")
+        marks = (self._tokenizer.token_to_id(mark) for mark in ".!?")
+        self._ends = frozenset(mark for mark in marks if mark is not None)
         self._recent = RecentVectors()
         self._batcher: Batcher[Ids, tuple[Logits, Vectors]] = Batcher(
             self.compute, workers=workers, max_items=max_items, metrics=metrics, slice_items=slice_items

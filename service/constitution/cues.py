@@ -27,11 +27,11 @@ _REPORTING = re.compile(
     re.IGNORECASE,
 )
 _WARNING = re.compile(
-    r"\b(?:beware|warning|scams?|scammers?|red flags?|how to (?:spot|recogni[sz]e|avoid|protect)|signs? (?:of|that)|"
+    r"\b(?:beware|warning|scams?|scammers?|red flags?|how (?:to|can i|can you|do i|do you) (?:spot|recogni[sz]e|avoid|protect)|signs? (?:of|that)|"
     r"protect yourself|watch out|be careful|prevention|awareness|help ?line|hotline|support group|victims?|survivors?)\b",
     re.IGNORECASE,
 )
-_OPEN, _CLOSE = "\"“‘«„", "\"”’»“"
+_OPEN, _CLOSE = '"“‘«„', '"”’»“'
 
 
 def distanced(text: str, span: Span) -> bool:
@@ -59,4 +59,4 @@ def cue_counts(text: str) -> tuple[float, float, float, float, float]:
     hundred = max(1.0, len(text) / 600)
     patterns = (_NEGATION, _CONDEMNATION, _REPORTING, _WARNING)
     a, b, c, d = (min(5.0, len(p.findall(text)) / hundred) for p in patterns)
-    return a, b, c, d, min(5.0, sum(text.count(mark) for mark in "\"“”«»") / hundred)
+    return a, b, c, d, min(5.0, sum(text.count(mark) for mark in '"“”«»') / hundred)

@@ -50,7 +50,11 @@ class DirectEvaluator:
     """One constitution, ready to be held against texts. Immutable; a reload makes another."""
 
     def __init__(
-        self, constitution: Constitution, ground: Ground, directions: Mapping[str, Direction], report: Mapping[str, Accuracy]
+        self,
+        constitution: Constitution,
+        ground: Ground,
+        directions: Mapping[str, Direction],
+        report: Mapping[str, Accuracy],
     ) -> None:
         self.constitution = constitution
         self.accuracy = report

@@ -24,7 +24,10 @@ from service.constitution.reading import Vectors
 STATEMENT_SHARE = 0.15
 RELATED_FROM = 0.1  # mean cosine with the violating examples below which a sentence is of something else
 UNRELATED_COST = 4.0  # per unit of cosine that is missing
-SLOPE, INTERCEPT = 3.5, -1.84  # Platt scaling (Platt 1999) over the sentences of tuning.toml and unrelated innocent ones
+SLOPE, INTERCEPT = (
+    3.5,
+    -1.84,
+)  # Platt scaling (Platt 1999) over the sentences of tuning.toml and unrelated innocent ones
 
 
 @dataclass(frozen=True, slots=True)

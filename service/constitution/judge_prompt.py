@@ -103,7 +103,12 @@ def read(answer: str, canary: str, case: Case) -> Opinion:
     harm = _number(body.get("harm"))
     violations = body.get("violations")
     critique, revision = body.get("critique", ""), body.get("revision", "")
-    if harm is None or not isinstance(violations, list) or not isinstance(critique, str) or not isinstance(revision, str):
+    if (
+        harm is None
+        or not isinstance(violations, list)
+        or not isinstance(critique, str)
+        or not isinstance(revision, str)
+    ):
         raise JudgeFailed("malformed")
     found = tuple(_breach(entry, case) for entry in violations[:MOST_BREACHES])
     return Opinion(NAME, _proposals(harm, found, case), found, critique[: 4 * MOST_REASON], revision)

@@ -5,6 +5,7 @@ Owns which file belongs to which policy, and the reload. Refuses to know how a t
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,13 +33,18 @@ class LiveConstitutions:
         """Read every file and put all of them in force together, or raise ConstitutionInvalid and change nothing."""
         ground = await read_ground(self._contrasts, self._reader)
         files = {"": self._default}
-        if self._folder is not None and self._folder.is_dir():
-            files |= {file.stem: file for file in sorted(self._folder.glob("*.toml"))}
+        files |= await asyncio.to_thread(self._own_files)
         means = detector_means()
         self._current = {
             policy: await DirectEvaluator.open(load_constitution(file, means), ground, self._reader)
             for policy, file in files.items()
         }
+
+    def _own_files(self) -> dict[str, Path]:
+        """An operator's files by the policy that they are named after."""
+        if self._folder is None or not self._folder.is_dir():
+            return {}
+        return {file.stem: file for file in sorted(self._folder.glob("*.toml"))}
 
     def get(self, policy: str) -> DirectEvaluator:
         """The policy's own constitution, or the one that all others share."""
@@ -53,7 +59,8 @@ class LiveConstitutions:
 async def read_ground(contrasts: Path, reader: Reader) -> Ground:
     """What does not depend on any principle, from data/contrasts.toml."""
     try:
-        pairs = tomllib.loads(contrasts.read_text(encoding="utf-8"))["contrasts"]
+        content = await asyncio.to_thread(contrasts.read_text, "utf-8")
+        pairs = tomllib.loads(content)["contrasts"]
         return Ground.of(
             [(await read_all(reader, pair["violates"]), await read_all(reader, pair["complies"])) for pair in pairs]
         )

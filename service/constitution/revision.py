@@ -24,8 +24,8 @@ _REFUSALS: Mapping[Register, str] = {
     "firm": "I can't help with that. I am glad to help with something that puts nobody in danger.",
     "caring": (
         "I'm really glad that you said something. What you feel matters, and you don't have to get through it alone. "
-        "Please talk to someone you trust today, or call a crisis line: in most countries there is one that is free and "
-        "answers day and night, and your local emergency number helps at once."
+        "Please talk to someone you trust today, or call a crisis line: in most countries there is one that is free "
+        "and answers day and night, and your local emergency number helps at once."
     ),
     "factual": "I can't say that with confidence. I am glad to say what is known, and how sure one can be of it.",
 }

@@ -25,14 +25,23 @@ _BAD = (
     r"the same|untrustworthy|dishonest|weak|irrational|hysterical|savages?|uncivilised|uncivilized|backward|disgusting|"
     r"parasites?|a burden|useless|less intelligent|not to be trusted|bad at|unfit|mentally ill|perverts?|sluts?)"
 )
-_NEVER = r"(?:are (?:always|never|simply|just|all|inherently|naturally|by nature|genetically)|always|never|cannot|can't)"
+_NEVER = (
+    r"(?:are (?:always|never|simply|just|all|inherently|naturally|by nature|genetically)|always|never|cannot|can't)"
+)
 
 _ABSOLUTES: tuple[Pattern, ...] = (
     pattern(0.85, rf"{_ALL} {_GROUP}(?: who)? (?:are|is|want|lie|steal|hate|cheat)(?: to)?(?: \w+){{0,3}}? {_BAD}"),
-    pattern(0.8, rf"{_GROUP} are (?:all|always|inherently|naturally|by nature|genetically|simply|just) (?:\w+ )?{_BAD}"),
+    pattern(
+        0.8, rf"{_GROUP} are (?:all|always|inherently|naturally|by nature|genetically|simply|just) (?:\w+ )?{_BAD}"
+    ),
     pattern(0.7, rf"{_GROUP} (?:are|will be) (?:\w+ )?{_BAD}"),
-    pattern(0.65, rf"{_GROUP} {_NEVER} (?:be trusted|tell the truth|work|learn|change|drive|think|lead|do anything right)"),
-    pattern(0.75, rf"{_GROUP} (?:do not|don't|should not|shouldn't|must not) (?:belong|vote|be allowed|have (?:any )?rights|work)"),
+    pattern(
+        0.65, rf"{_GROUP} {_NEVER} (?:be trusted|tell the truth|work|learn|change|drive|think|lead|do anything right)"
+    ),
+    pattern(
+        0.75,
+        rf"{_GROUP} (?:do not|don't|should not|shouldn't|must not) (?:belong|vote|be allowed|have (?:any )?rights|work)",
+    ),
     pattern(0.6, rf"(?:that is|that's|it's) (?:just )?what {_GROUP} (?:are|do)(?: like)?"),
 )
 _DEHUMANISING: tuple[Pattern, ...] = (
@@ -41,26 +50,58 @@ _DEHUMANISING: tuple[Pattern, ...] = (
         rf"(?:they|these people|those people|you people|{_GROUP}) (?:are|were) (?:all |just |nothing but |like )*"
         r"(?:vermin|animals|cockroaches|rats|pigs|apes|monkeys|subhumans?|sub-human|not human|garbage|trash|filth|scum|a plague|a disease|a cancer)",
     ),
-    pattern(0.8, r"(?:you are|you're|he is|she is|he's|she's) (?:a )?(?:subhuman|not even human|less than human|a waste of (?:space|air|oxygen|skin))"),
+    pattern(
+        0.8,
+        r"(?:you are|you're|he is|she is|he's|she's) (?:a )?(?:subhuman|not even human|less than human|a waste of (?:space|air|oxygen|skin))",
+    ),
     pattern(0.7, r"(?:nobody|no one) (?:would|will) (?:ever )?(?:miss|love|want) you"),
 )
 _COERCION: tuple[Pattern, ...] = (
-    pattern(0.8, r"(?:do|sign|send|pay|say|give|come|tell|show|buy|agree|keep quiet)\b[^.!?\n]{0,60}? or (?:else|i(?:'ll| will| am going to)|we(?:'ll| will)|you(?:'ll| will) (?:regret|lose|be sorry|pay|never))"),
-    pattern(0.8, r"if you (?:don't|do not|won't|refuse|leave|tell|ever)\b[^.!?\n]{0,60}?,? (?:i(?:'ll| will| am going to)|we(?:'ll| will)|you(?:'ll| will) (?:regret|lose|be sorry|pay for|never see))"),
+    pattern(
+        0.8,
+        r"(?:do|sign|send|pay|say|give|come|tell|show|buy|agree|keep quiet)\b[^.!?\n]{0,60}? or (?:else|i(?:'ll| will| am going to)|we(?:'ll| will)|you(?:'ll| will) (?:regret|lose|be sorry|pay|never))",
+    ),
+    pattern(
+        0.8,
+        r"if you (?:don't|do not|won't|refuse|leave|tell|ever)\b[^.!?\n]{0,60}?,? (?:i(?:'ll| will| am going to)|we(?:'ll| will)|you(?:'ll| will) (?:regret|lose|be sorry|pay for|never see))",
+    ),
     pattern(0.7, r"you (?:have no|don't have a|do not have a|have got no) choice"),
-    pattern(0.7, r"(?:you owe (?:me|us) (?:this|that|it)|after (?:everything|all) (?:i|we)(?:'ve| have)? (?:done|did) for you)"),
-    pattern(0.7, r"if you (?:really |truly )?(?:loved|cared (?:about|for)|respected) (?:me|us|your \w+),? you(?:'d| would)"),
-    pattern(0.6, r"(?:don't|do not) (?:tell|talk to|ask|trust) (?:anyone|anybody|your (?:parents|mother|father|friends|doctor|teacher|lawyer|family)|the police)"),
+    pattern(
+        0.7,
+        r"(?:you owe (?:me|us) (?:this|that|it)|after (?:everything|all) (?:i|we)(?:'ve| have)? (?:done|did) for you)",
+    ),
+    pattern(
+        0.7, r"if you (?:really |truly )?(?:loved|cared (?:about|for)|respected) (?:me|us|your \w+),? you(?:'d| would)"
+    ),
+    pattern(
+        0.6,
+        r"(?:don't|do not) (?:tell|talk to|ask|trust) (?:anyone|anybody|your (?:parents|mother|father|friends|doctor|teacher|lawyer|family)|the police)",
+    ),
     pattern(0.6, r"(?:nobody|no one) (?:else )?will (?:ever )?(?:believe|help) you"),
     pattern(0.6, r"you(?:'d| would) be (?:stupid|a fool|crazy|an idiot) (?:not to|to refuse|to say no)"),
 )
 _DECEPTION: tuple[Pattern, ...] = (
-    pattern(0.75, r"(?:pretend|claim|act like|say) (?:to be|you(?:'re| are)|that you(?:'re| are)) (?:a|an|the|from|their|his|her)\b[^.!?\n]{0,60}? (?:so (?:that )?|to (?:get|make|trick|gain|obtain))"),
-    pattern(0.75, r"(?:trick|fool|deceive|mislead|manipulate|gaslight|con|dupe|brainwash) (?:him|her|them|your|the|people|customers|voters|users|someone|anyone|old|elderly)"),
-    pattern(0.7, r"(?:without (?:him|her|them|your \w+|anyone|the \w+) (?:ever )?(?:knowing|noticing|realizing|realising|finding out)|behind (?:his|her|their) back)"),
-    pattern(0.65, r"(?:make|have) (?:him|her|them|people) (?:believe|think|doubt)\b[^.!?\n]{0,40}?(?:even though|although|false|not true|a lie|crazy)"),
+    pattern(
+        0.75,
+        r"(?:pretend|claim|act like|say) (?:to be|you(?:'re| are)|that you(?:'re| are)) (?:a|an|the|from|their|his|her)\b[^.!?\n]{0,60}? (?:so (?:that )?|to (?:get|make|trick|gain|obtain))",
+    ),
+    pattern(
+        0.75,
+        r"(?:trick|fool|deceive|mislead|manipulate|gaslight|con|dupe|brainwash) (?:him|her|them|your|the|people|customers|voters|users|someone|anyone|old|elderly)",
+    ),
+    pattern(
+        0.7,
+        r"(?:without (?:him|her|them|your \w+|anyone|the \w+) (?:ever )?(?:knowing|noticing|realizing|realising|finding out)|behind (?:his|her|their) back)",
+    ),
+    pattern(
+        0.65,
+        r"(?:make|have) (?:him|her|them|people) (?:believe|think|doubt)\b[^.!?\n]{0,40}?(?:even though|although|false|not true|a lie|crazy)",
+    ),
     pattern(0.6, r"(?:hide|bury|conceal) (?:the|any|all) (?:fee|fees|cost|costs|risk|risks|truth|side effects|clause)"),
-    pattern(0.6, r"(?:fake|forged?|made-up|invented) (?:reviews?|testimonials?|documents?|evidence|receipts?|ids?|invoices?|quotes?)"),
+    pattern(
+        0.6,
+        r"(?:fake|forged?|made-up|invented) (?:reviews?|testimonials?|documents?|evidence|receipts?|ids?|invoices?|quotes?)",
+    ),
 )
 _STEPS: tuple[Pattern, ...] = (
     pattern(
@@ -69,7 +110,10 @@ _STEPS: tuple[Pattern, ...] = (
         r"(?:make|build|build(?:ing)?|cook|synthesi[sz]e|poison|stab|kill|strangle|kidnap|blackmail|stalk|steal|break into|hot-?wire|hack|launder|counterfeit|forge|smuggle)"
         r"\b[^.!?\n]{0,40}?(?:bombs?|explosives?|meth|weapons?|poison|someone|a person|people|him|her|your (?:wife|husband|neighbou?r|boss|ex)|cars?|houses?|accounts?|money|cards?|passports?|drugs?)",
     ),
-    pattern(0.7, r"(?:first|then|next|finally|step \d+:?),? (?:you )?(?:mix|heat|add|grind|attach|wire|load|pick the lock|disable the (?:alarm|camera)|cut (?:his|her|their))\b[^.!?\n]{0,60}?(?:explosive|detonator|fuse|nitrate|acetone|gasoline|petrol|bleach|ammonia|throat|lock|alarm|camera)"),
+    pattern(
+        0.7,
+        r"(?:first|then|next|finally|step \d+:?),? (?:you )?(?:mix|heat|add|grind|attach|wire|load|pick the lock|disable the (?:alarm|camera)|cut (?:his|her|their))\b[^.!?\n]{0,60}?(?:explosive|detonator|fuse|nitrate|acetone|gasoline|petrol|bleach|ammonia|throat|lock|alarm|camera)",
+    ),
 )
 
 WORDINGS = {
@@ -80,7 +124,6 @@ WORDINGS = {
     "harm-steps": _STEPS,
 }
 DISTANCE_SHARE = 0.5  # of a wording's strength that is left where the text keeps its distance from it
-
 
 
 class WordingDetector:

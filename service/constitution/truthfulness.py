@@ -14,13 +14,31 @@ from service.constitution.evidence import MOST_PLACES, Evidence, pattern, places
 from service.types import Span
 
 _CLAIMS = (
-    pattern(0.75, r"(?:scientists|doctors|experts|studies|researchers|historians|they)(?: \w+)? (?:don't|do not|won't) want you to know"),
-    pattern(0.7, r"(?:it is|it's|it has been) (?:a )?(?:well[- ]known|proven|scientifically proven|undeniable|established)(?: fact)?(?: that)?"),
-    pattern(0.7, r"(?:100|one hundred|a hundred) ?(?:%|percent|per cent) (?:guaranteed|effective|proven|safe|natural cure|certain|accurate)"),
-    pattern(0.7, r"(?:cures?|heals?|reverses?|eliminates?) (?:all |any |every |your )?(?:cancer|diabetes|autism|aids|alzheimer'?s|covid(?:-19)?|arthritis|depression|illness(?:es)?|diseases?)"),
+    pattern(
+        0.75,
+        r"(?:scientists|doctors|experts|studies|researchers|historians|they)(?: \w+)? (?:don't|do not|won't) want you to know",
+    ),
+    pattern(
+        0.7,
+        r"(?:it is|it's|it has been) (?:a )?(?:well[- ]known|proven|scientifically proven|undeniable|established)(?: fact)?(?: that)?",
+    ),
+    pattern(
+        0.7,
+        r"(?:100|one hundred|a hundred) ?(?:%|percent|per cent) (?:guaranteed|effective|proven|safe|natural cure|certain|accurate)",
+    ),
+    pattern(
+        0.7,
+        r"(?:cures?|heals?|reverses?|eliminates?) (?:all |any |every |your )?(?:cancer|diabetes|autism|aids|alzheimer'?s|covid(?:-19)?|arthritis|depression|illness(?:es)?|diseases?)",
+    ),
     pattern(0.65, r"(?:everyone|everybody|nobody|no one) (?:knows|denies|believes|can deny)(?: that)?"),
-    pattern(0.65, r"(?:the truth is|the fact is|make no mistake|wake up|open your eyes)[,:]? (?:that )?(?:they|the (?:government|media|elite|elites|doctors|vaccines?|virus|pharma))"),
-    pattern(0.6, r"(?:studies|research|science|experts|doctors|scientists) (?:show|shows|prove|proves|say|says|agree|confirm|have proven|has proven)(?: that)?"),
+    pattern(
+        0.65,
+        r"(?:the truth is|the fact is|make no mistake|wake up|open your eyes)[,:]? (?:that )?(?:they|the (?:government|media|elite|elites|doctors|vaccines?|virus|pharma))",
+    ),
+    pattern(
+        0.6,
+        r"(?:studies|research|science|experts|doctors|scientists) (?:show|shows|prove|proves|say|says|agree|confirm|have proven|has proven)(?: that)?",
+    ),
     pattern(0.6, r"(?:without (?:a|any) doubt|undoubtedly|beyond (?:any )?doubt|there is no question that)"),
 )
 # A source beside the claim: an address, a year in brackets, a named body, a title that is cited.
@@ -29,11 +47,23 @@ _SOURCE = re.compile(
     r"\b(?:published|reported) (?:in|by) (?:the )?[A-Z]|\b(?:WHO|CDC|NHS|NASA|Cochrane|Lancet|Nature|Reuters)\b"
 )
 _STATISTICS = (
-    pattern(0.7, r"\d{1,3}(?:\.\d+)? ?(?:%|percent|per cent) of (?:all )?(?:people|women|men|americans|immigrants|muslims|doctors|users|voters|crimes?|cases|students|scientists)\b(?! (?:surveyed|asked|in the (?:survey|study|sample)))"),
+    pattern(
+        0.7,
+        r"\d{1,3}(?:\.\d+)? ?(?:%|percent|per cent) of (?:all )?(?:people|women|men|americans|immigrants|muslims|doctors|users|voters|crimes?|cases|students|scientists)\b(?! (?:surveyed|asked|in the (?:survey|study|sample)))",
+    ),
     pattern(0.7, r"(?:doubles?|doubled|triples?|tripled|quadruples?) (?:your|the|their) (?:risk|chances?|odds|rate)"),
-    pattern(0.65, r"(?:\d+|two|three|four|five|ten|twenty|a hundred) times (?:more|less|as) (?:likely|effective|dangerous|safe|many|powerful)"),
-    pattern(0.65, r"(?:crime|deaths?|cases|prices|sales|infections) (?:has|have|had)? ?(?:exploded|skyrocketed|soared|collapsed|plummeted)"),
-    pattern(0.6, r"(?:9|nine|four|4|8|eight) out of (?:10|ten|5|five) (?:\w+ )?(?:doctors|dentists|people|experts|women|men|users|customers)"),
+    pattern(
+        0.65,
+        r"(?:\d+|two|three|four|five|ten|twenty|a hundred) times (?:more|less|as) (?:likely|effective|dangerous|safe|many|powerful)",
+    ),
+    pattern(
+        0.65,
+        r"(?:crime|deaths?|cases|prices|sales|infections) (?:has|have|had)? ?(?:exploded|skyrocketed|soared|collapsed|plummeted)",
+    ),
+    pattern(
+        0.6,
+        r"(?:9|nine|four|4|8|eight) out of (?:10|ten|5|five) (?:\w+ )?(?:doctors|dentists|people|experts|women|men|users|customers)",
+    ),
     pattern(0.6, r"up to \d{1,3} ?(?:%|percent|per cent)"),
 )
 _BASE = re.compile(
@@ -45,13 +75,83 @@ _BASE = re.compile(
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]*")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 _NEGATIVE = frozenset(
-    ["not", "never", "no", "none", "nobody", "cannot", "can't", "don't", "doesn't", "didn't", "isn't", "aren't", "wasn't", "won't", "hasn't", "haven't", "weren't"]
+    [
+        "not",
+        "never",
+        "no",
+        "none",
+        "nobody",
+        "cannot",
+        "can't",
+        "don't",
+        "doesn't",
+        "didn't",
+        "isn't",
+        "aren't",
+        "wasn't",
+        "won't",
+        "hasn't",
+        "haven't",
+        "weren't",
+    ]
 )
 _FILLER = frozenset(
     [
-        *("the", "a", "an", "of", "to", "in", "on", "at", "and", "or", "is", "are", "was", "were", "be", "been", "has", "have"),
-        *("had", "do", "does", "did", "it", "this", "that", "these", "those", "i", "you", "he", "she", "we", "they", "for"),
-        *("with", "will", "can", "could", "would", "should", "may", "my", "your", "his", "her", "their", "our", "there", "but"),
+        *(
+            "the",
+            "a",
+            "an",
+            "of",
+            "to",
+            "in",
+            "on",
+            "at",
+            "and",
+            "or",
+            "is",
+            "are",
+            "was",
+            "were",
+            "be",
+            "been",
+            "has",
+            "have",
+        ),
+        *(
+            "had",
+            "do",
+            "does",
+            "did",
+            "it",
+            "this",
+            "that",
+            "these",
+            "those",
+            "i",
+            "you",
+            "he",
+            "she",
+            "we",
+            "they",
+            "for",
+        ),
+        *(
+            "with",
+            "will",
+            "can",
+            "could",
+            "would",
+            "should",
+            "may",
+            "my",
+            "your",
+            "his",
+            "her",
+            "their",
+            "our",
+            "there",
+            "but",
+        ),
         *("so", "as", "any", "all", "very", "really", "just", "always", "ever", "however", "actually"),
     ]
 )
