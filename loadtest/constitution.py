@@ -28,7 +28,7 @@ from models.data import Corpus, Row, data_folder, load_recipe
 from models.statistics import bootstrap
 from service.taxonomy import OPENAI_CATEGORIES
 
-BATCH = 32
+BATCH = 8
 SPAN_SOURCES = (("toxic-spans", "test"), ("hatexplain", "dev"))  # the second has no test rows
 SEED = 11
 
@@ -113,9 +113,7 @@ async def stages(service: Service, rows: Sequence[Row]) -> None:
     """Stage one against both stages, on the same rows."""
     one = await service.judge([item(row.text, "off", row.kind) for row in rows])
     two = await service.judge([item(row.text, "auto", row.kind) for row in rows])
-    pairs = [
-        (row, a, b) for row, a, b in zip(rows, one, two, strict=True) if "error" not in a and "error" not in b
-    ]
+    pairs = [(row, a, b) for row, a, b in zip(rows, one, two, strict=True) if "error" not in a and "error" not in b]
     asked = [(row, a, b) for row, a, b in pairs if b["constitution"]["escalated"]]
     print(f"escalated                     {len(asked)} of {len(pairs)}, {len(asked) / len(pairs):.1%}   (aim 15 %)")
     truth = np.array([bool(row.harmful) for row, _, _ in asked])
@@ -165,9 +163,7 @@ def by_principle(url: str, pairs: Sequence[tuple[Row, dict[str, Any]]]) -> None:
 async def revisions(service: Service, rows: Sequence[Row]) -> None:
     """What is returned in the place of harmful rows, judged again by the service."""
     replies = await service.judge([item(row.text, "auto", row.kind) for row in rows])
-    blocked = [
-        (row, r) for row, r in zip(rows, replies, strict=True) if "error" not in r and r["action"] == "block"
-    ]
+    blocked = [(row, r) for row, r in zip(rows, replies, strict=True) if "error" not in r and r["action"] == "block"]
     named = sum(bool(r["constitution"]["violated"]) and bool(r["constitution"]["critique"]) for _, r in blocked)
     given = [(row, r["suggested_revision"]) for row, r in blocked if r["suggested_revision"]]
     again = await service.judge([item(text, "auto", row.kind) for row, text in given])

@@ -1,7 +1,7 @@
 """`weir constitution check FILE`: a constitution's file read, its examples run, and what fails said.
 
-Owns the check and its words. Refuses to know arguments and exit codes. Examples go through the whole pipeline, as a text
-would that asks for `auto`; for what is made of examples it also says how they are told apart when left out.
+Owns the check and its words. Refuses to know arguments and exit codes. Examples go through the whole pipeline, as a
+text would that asks for `auto`; for what is made of examples it also says how they are told apart when left out.
 """
 
 from __future__ import annotations

@@ -57,13 +57,23 @@ class FakeJudge:
         else:
             payload = self._wrap(step(found.group(1), user), anthropic)
         extra = [(b"retry-after", b"0")] if status == 429 else []
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json"), *extra]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [(b"content-type", b"application/json"), *extra],
+            }
+        )
         await send({"type": "http.response.body", "body": json.dumps(payload).encode()})
 
     def _wrap(self, words: str, anthropic: bool) -> dict[str, Any]:
         if not anthropic:
             message = {"role": "assistant", "content": words or None}
-            return {"id": "c", "object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+            return {
+                "id": "c",
+                "object": "chat.completion",
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            }
         try:
             block: dict[str, Any] = {"type": "tool_use", "id": "t", "name": "answer", "input": json.loads(words)}
         except ValueError:

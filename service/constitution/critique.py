@@ -21,6 +21,7 @@ MOST_BREACHES = 4  # that a critique speaks of
 _GROUNDS = {
     "group-absolutes": "it says of a whole group what can only be true of people",
     "dehumanising": "it denies someone's worth as a human being",
+    "certainty": "it is sure of what nobody can know",
     "coercion": "it leaves somebody no free choice",
     "deception": "it deceives somebody, or plans to",
     "harm-steps": "it tells how to do harm",

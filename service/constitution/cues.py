@@ -22,7 +22,7 @@ _CONDEMNATION = re.compile(
     re.IGNORECASE,
 )
 _REPORTING = re.compile(
-    r"\b(?:said|says|wrote|claimed|claims|told|called|according to|reported|allegedly|quoted|yelled|shouted|"
+    r"\b(?:say|said|says|saying|wrote|claimed|claims|told|called|according to|reported|allegedly|quoted|yelled|shouted|"
     r"accused|testified|the (?:article|report|study|film|novel|book|song|character|narrator|accused|defendant))\b",
     re.IGNORECASE,
 )

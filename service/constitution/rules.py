@@ -116,7 +116,17 @@ _STEPS: tuple[Pattern, ...] = (
     ),
 )
 
+_CERTAINTY: tuple[Pattern, ...] = (
+    pattern(0.7, r"(?:will|is going to|are going to|'ll) (?:definitely|certainly|surely|undoubtedly|absolutely|without (?:a )?doubt)"),
+    pattern(0.7, r"(?:that is|that's|this is|it is|it's) (?:absolutely |completely )?(?:certain|a certainty|a sure thing|guaranteed)"),
+    pattern(0.7, r"(?:there is|there's|without|beyond) (?:absolutely )?(?:no|any|a|the slightest|a shadow of a) (?:doubt|question)(?: about it)?"),
+    pattern(0.7, r"(?:no question about it|mark my words|you can (?:rely|bet|count) on it|i (?:guarantee|promise)(?: you)?(?: that)?)"),
+    pattern(0.7, r"i (?:know|can tell|can see)\b[^.!?\n]{0,40}? (?:for sure|for certain|for a fact|without (?:having )?(?:met|seen|asked|examined) (?:him|her|them|you|it))"),
+    pattern(0.65, r"you (?:definitely|certainly|clearly|obviously) (?:have|suffer from|are suffering from)"),
+)
+
 WORDINGS = {
+    "certainty": _CERTAINTY,
     "group-absolutes": _ABSOLUTES,
     "dehumanising": _DEHUMANISING,
     "coercion": _COERCION,

@@ -36,7 +36,11 @@ def judge(fake: FakeJudge, clock: Clock | None = None, *, host: str = "llm.test"
     client = httpx.AsyncClient(transport=httpx.ASGITransport(fake))
     breaker = Breaker(clock, failures=3, rest_s=20.0)
     return LlmJudge(
-        *(client, f"http://{host}/v1", "m", "secret"), per_minute=per_minute, timeout_s=0.2, clock=clock, breaker=breaker
+        *(client, f"http://{host}/v1", "m", "secret"),
+        per_minute=per_minute,
+        timeout_s=0.2,
+        clock=clock,
+        breaker=breaker,
     )
 
 
