@@ -45,8 +45,15 @@ def pattern(score: float, expression: str) -> Pattern:
     return Pattern(score, re.compile(rf"(?<!\w)(?:{expression})(?!\w)", re.IGNORECASE))
 
 
-def places(text: str, patterns: Iterable[Pattern], ground: str) -> list[Evidence]:
-    """Where the patterns stand: the strongest first, at most MOST_PLACES, none overlapping a stronger one."""
+def places(text: str, patterns: Iterable[Pattern], ground: str, signs: Sequence[str]) -> list[Evidence]:
+    """Where the patterns stand: the strongest first, at most MOST_PLACES, none overlapping a stronger one.
+
+    A text that holds none of the `signs` holds none of the patterns: looking for a few letters is much the cheaper.
+    """
+    text = text.replace("\u2019", "'")
+    low = text.lower()
+    if not any(sign in low for sign in signs):
+        return []
     found: list[Evidence] = []
     hits = ((p.score, m.start(), m.end()) for p in patterns for m in p.expression.finditer(text))
     for score, start, end in sorted(hits, key=lambda hit: (-hit[0], hit[1])):

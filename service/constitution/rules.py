@@ -117,11 +117,26 @@ _STEPS: tuple[Pattern, ...] = (
 )
 
 _CERTAINTY: tuple[Pattern, ...] = (
-    pattern(0.7, r"(?:will|is going to|are going to|'ll) (?:definitely|certainly|surely|undoubtedly|absolutely|without (?:a )?doubt)"),
-    pattern(0.7, r"(?:that is|that's|this is|it is|it's) (?:absolutely |completely )?(?:certain|a certainty|a sure thing|guaranteed)"),
-    pattern(0.7, r"(?:there is|there's|without|beyond) (?:absolutely )?(?:no|any|a|the slightest|a shadow of a) (?:doubt|question)(?: about it)?"),
-    pattern(0.7, r"(?:no question about it|mark my words|you can (?:rely|bet|count) on it|i (?:guarantee|promise)(?: you)?(?: that)?)"),
-    pattern(0.7, r"i (?:know|can tell|can see)\b[^.!?\n]{0,40}? (?:for sure|for certain|for a fact|without (?:having )?(?:met|seen|asked|examined) (?:him|her|them|you|it))"),
+    pattern(
+        0.7,
+        r"(?:will|is going to|are going to|'ll) (?:definitely|certainly|surely|undoubtedly|absolutely|without (?:a )?doubt)",
+    ),
+    pattern(
+        0.7,
+        r"(?:that is|that's|this is|it is|it's) (?:absolutely |completely )?(?:certain|a certainty|a sure thing|guaranteed)",
+    ),
+    pattern(
+        0.7,
+        r"(?:there is|there's|without|beyond) (?:absolutely )?(?:no|any|a|the slightest|a shadow of a) (?:doubt|question)(?: about it)?",
+    ),
+    pattern(
+        0.7,
+        r"(?:no question about it|mark my words|you can (?:rely|bet|count) on it|i (?:guarantee|promise)(?: you)?(?: that)?)",
+    ),
+    pattern(
+        0.7,
+        r"i (?:know|can tell|can see)\b[^.!?\n]{0,40}? (?:for sure|for certain|for a fact|without (?:having )?(?:met|seen|asked|examined) (?:him|her|them|you|it))",
+    ),
     pattern(0.65, r"you (?:definitely|certainly|clearly|obviously) (?:have|suffer from|are suffering from)"),
 )
 
@@ -132,6 +147,119 @@ WORDINGS = {
     "coercion": _COERCION,
     "deception": _DECEPTION,
     "harm-steps": _STEPS,
+}
+# Letters of which each wording of a list holds some.
+SIGNS: dict[str, tuple[str, ...]] = {
+    "certainty": (
+        "certain",
+        "definite",
+        "sure",
+        "doubt",
+        "guarant",
+        "promise",
+        "absolutely",
+        "question",
+        "mark my",
+        "can bet",
+        "can rely",
+        "can count",
+        "fact",
+        "without",
+        "clearly",
+        "obviously",
+    ),
+    "group-absolutes": (
+        *(
+            "jews",
+            "muslims",
+            "christians",
+            "hindus",
+            "sikhs",
+            "buddhists",
+            "atheists",
+            "blacks",
+            "people",
+            "whites",
+            "asians",
+        ),
+        *(
+            "arabs",
+            "africans",
+            "mexicans",
+            "latinos",
+            "migrants",
+            "refugees",
+            "foreigners",
+            "men",
+            "girls",
+            "boys",
+            "males",
+        ),
+        *("gays", "lesbians", "homosexuals", "elderly", "poor", "gypsies", "roma", "indians", "germans", "russians"),
+        *("americans", "europeans", "liberals", "conservatives", "teenagers", "homeless"),
+    ),
+    "dehumanising": (
+        "vermin",
+        "animals",
+        "roach",
+        "rats",
+        "pigs",
+        "apes",
+        "monkeys",
+        "human",
+        "garbage",
+        "trash",
+        "filth",
+        "scum",
+        "plague",
+        "disease",
+        "cancer",
+        "waste of",
+        "nobody",
+        "no one",
+    ),
+    "coercion": (
+        " or ",
+        "if you",
+        "choice",
+        "owe",
+        "for you",
+        "don't",
+        "do not",
+        "nobody",
+        "no one",
+        "stupid",
+        "fool",
+        "crazy",
+        "idiot",
+    ),
+    "deception": (
+        "to be",
+        "you're",
+        "you are",
+        "trick",
+        "fool",
+        "deceive",
+        "mislead",
+        "manipulate",
+        "gaslight",
+        "con ",
+        "dupe",
+        "brainwash",
+        "without",
+        "behind",
+        "believe",
+        "think",
+        "doubt",
+        "hide",
+        "bury",
+        "conceal",
+        "fake",
+        "forge",
+        "made-up",
+        "invented",
+    ),
+    "harm-steps": ("how", "step", "instructions", "guide", "recipe", "first", "then", "next", "finally"),
 }
 DISTANCE_SHARE = 0.5  # of a wording's strength that is left where the text keeps its distance from it
 
@@ -147,5 +275,5 @@ class WordingDetector:
         """Where the wordings stand, each weakened where the text keeps its distance from it."""
         return [
             replace(one, score=one.score * DISTANCE_SHARE) if distanced(text, one.span) else one
-            for one in places(text, self._patterns, self._ground)
+            for one in places(text, self._patterns, self._ground, SIGNS[self._ground])
         ]

@@ -41,6 +41,23 @@ _CLAIMS = (
     ),
     pattern(0.6, r"(?:without (?:a|any) doubt|undoubtedly|beyond (?:any )?doubt|there is no question that)"),
 )
+_CLAIM_SIGNS = (
+    *("want you", "proven", "prove", "known", "established", "undeniable", "%", "percent", "per cent", "cure", "heal"),
+    *(
+        "reverse",
+        "eliminate",
+        "everyone",
+        "everybody",
+        "nobody",
+        "no one",
+        "truth",
+        "fact",
+        "mistake",
+        "wake up",
+        "eyes",
+    ),
+    *("studies", "research", "science", "scientists", "experts", "doctors", "doubt", "question"),
+)
 # A source beside the claim: an address, a year in brackets, a named body, a title that is cited.
 _SOURCE = re.compile(
     r"https?://|\bdoi\b|\(\s*(?:[A-Z][\w.&' -]+,? )?(?:19|20)\d\d\s*\)|\[\d+\]|\bet al\b|\baccording to (?:the |a |an )?[A-Z]|"
@@ -65,6 +82,10 @@ _STATISTICS = (
         r"(?:9|nine|four|4|8|eight) out of (?:10|ten|5|five) (?:\w+ )?(?:doctors|dentists|people|experts|women|men|users|customers)",
     ),
     pattern(0.6, r"up to \d{1,3} ?(?:%|percent|per cent)"),
+)
+_STATISTIC_SIGNS = (
+    *("%", "percent", "per cent", "double", "triple", "quadruple", " times ", "exploded", "skyrocketed", "soared"),
+    *("collapsed", "plummeted", "out of"),
 )
 _BASE = re.compile(
     r"\b(?:n ?= ?\d+|out of \d{2,}|survey of|sample of|of \d{2,} (?:people|patients|respondents|participants)|"
@@ -172,7 +193,7 @@ def unsupported_claims(text: str) -> Sequence[Evidence]:
     """Appeals to proof, authority or everyone, with no source in the same sentence."""
     return [
         one
-        for one in places(text, _CLAIMS, "unsupported-claim")
+        for one in places(text, _CLAIMS, "unsupported-claim", _CLAIM_SIGNS)
         if not _SOURCE.search(_around(text, one.span)) and not distanced(text, one.span)
     ]
 
@@ -181,13 +202,16 @@ def misleading_statistics(text: str) -> Sequence[Evidence]:
     """Shares, multiples and soaring numbers without what they are measured against, nor a source."""
     return [
         one
-        for one in places(text, _STATISTICS, "misleading-statistic")
+        for one in places(text, _STATISTICS, "misleading-statistic", _STATISTIC_SIGNS)
         if not _SOURCE.search(_around(text, one.span)) and not _BASE.search(_around(text, one.span))
     ]
 
 
 def contradictions(text: str) -> Sequence[Evidence]:
     """Two sentences about the same thing, of which one denies what the other says; the later one is the place."""
+    all_words = frozenset(_WORD.findall(text.lower()))
+    if not all_words & _NEGATIVE and not any(a & all_words and b & all_words for a, b in _OPPOSITES):
+        return []
     read: list[tuple[frozenset[str], frozenset[str], int]] = []
     found: list[Evidence] = []
     for match in list(_SENTENCE.finditer(text))[:MOST_SENTENCES]:

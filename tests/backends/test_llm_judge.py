@@ -179,7 +179,7 @@ async def test_the_same_case_is_asked_once_and_another_constitution_anew() -> No
 
 
 async def test_no_violation_lowers_what_stands_out_and_a_violation_lowers_nothing() -> None:
-    fake = FakeJudge([lambda c, u: answer(c, 0.05), lambda c, u: cruel(c, u)])
+    fake = FakeJudge([lambda c, u: answer(c, 0.05), cruel])
     asked = judge(fake)
     assert (await asked.judge(case("a"))).scores == {"harassment": 0.05}
     assert (await asked.judge(case("b fool"))).scores == {"harassment": 0.9}
