@@ -54,7 +54,7 @@ async def upstream(fake: FakeJudge) -> AsyncIterator[str]:
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     try:
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
     finally:
@@ -119,13 +119,8 @@ async def own_constitution(client: httpx.AsyncClient, policy_dir: Path) -> None:
     films = (await client.get("/v1/constitution", headers={"X-Weir-Policy": "films"})).json()
     assert [p["id"] for p in films["principles"]] == ["no-spoilers"]
     assert films["digest"] != ours["digest"] and films["principles"][0]["leave_one_out_auroc"] >= 0.5
-    spoilt = await post(
-        client,
-        "/v1/moderate",
-        input="The vicar is the killer, and she dies at the end.",
-        constitution="auto",
-        policy="films",
-    )
+    ending = {"input": "The vicar is the killer, and she dies at the end.", "policy": "films"}
+    spoilt = await post(client, "/v1/moderate", **ending, constitution="auto")
     assert spoilt["flagged"] and spoilt["constitution"]["violated"][0]["id"] == "no-spoilers"
     assert not any(category["flagged"] for category in spoilt["categories"].values())
 
