@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from service.backends.artifact import Artifact, load_artifact
 from service.backends.batcher import SLICE_ITEMS
@@ -21,11 +21,10 @@ from service.backends.secret import load_secrets
 from service.backends.sqlite_store import SqliteStore
 from service.config import CONCURRENT_ITEMS, Settings
 from service.constitution.doubt import Doubt
-from service.constitution.embedded_judge import EmbeddedJudge, JudgeWithFallback
 from service.constitution.live import LiveConstitutions
 from service.constitution.opinion import Judge as ConstitutionJudge
 from service.constitution.reviser import Reviser
-from service.constitution.second_look import load_second_look
+from service.constitution_parts import ConstitutionParts, embedded_judge, open_constitutions, open_judges
 from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRefused, StoreUnavailable
 from service.feedback.desk import FeedbackDesk, Judge
 from service.feedback.ledger import Ledger
@@ -52,9 +51,6 @@ from service.stages.lexicon import load_lexicon
 from service.stages.semantic import SemanticStage
 from service.types import Content, Stage, Verdict
 
-if TYPE_CHECKING:
-    from service.backends.llm_judge import LlmJudge
-
 DATA = Path(__file__).with_name("data")
 GATES: Mapping[str, Gate] = {
     "always": always,
@@ -63,16 +59,6 @@ GATES: Mapping[str, Gate] = {
     "constitution": asks_constitution,
 }
 WARM_UP = ("A short text.", "A longer one, so that the kernels of both lengths are ready. " * 12)
-
-
-@dataclass(frozen=True)
-class ConstitutionParts:
-    """The constitutions in force, who is asked in doubt, and who revises. `llm` is None where none is configured."""
-
-    live: LiveConstitutions
-    judge: ConstitutionJudge
-    llm: LlmJudge | None
-    reviser: Reviser
 
 
 @dataclass
@@ -140,17 +126,16 @@ async def open_runtime(
         )
         stack.push_async_callback(scorer.close)
         constitutions = await open_constitutions(settings, scorer, constitution)
-        llm = await open_judge(stack, settings, metrics)
-        judge: ConstitutionJudge = EmbeddedJudge(live, load_second_look(DATA / "second_look.json", artifact.digest))
-        if llm is not None:
-            judge = JudgeWithFallback(llm, judge)
+        llm, judge = await open_judges(stack, settings, live, artifact.digest)
         pipeline = await _build_pipeline(settings, artifact, scorer, live, metrics, constitutions, judge)
-        reviser = Reviser(pipeline.judge, scorer, llm, constitutions, live, metrics)
+        parts = ConstitutionParts(
+            constitutions, judge, llm, Reviser(pipeline.judge, scorer, llm, constitutions, live, metrics)
+        )
         metrics.name_model(artifact.version)
         state = build_state(keep, settings, metrics, live, pipeline.judge, (artifact.version, artifact.digest))
         runtime = Runtime(
             *(settings, live, metrics, artifact.version, pipeline, scorer),
-            *(state.feedback, state.versions, state.tuning, ConstitutionParts(constitutions, judge, llm, reviser)),
+            *(state.feedback, state.versions, state.tuning, parts),
             state.ledger if stateful else None,
         )
         try:
@@ -252,37 +237,12 @@ async def _start_shadow(
     )
     policies = LivePolicies(book)
     constitutions = await open_constitutions(settings, scorer)
-    judge = EmbeddedJudge(policies, load_second_look(DATA / "second_look.json", artifact.digest))
+    judge = embedded_judge(policies, artifact.digest)
     pipeline = await _build_pipeline(settings, artifact, scorer, policies, apart, constitutions, judge)
     shadow = Shadow(pipeline.judge, artifact.version, state.ledger.traffic, metrics, share=settings.shadow_share)
     shadow.start()
     stack.push_async_callback(shadow.close)
     state.ledger.shadow, state.tuning.shadow_artifact = shadow, shadow.artifact
-
-
-async def open_constitutions(settings: Settings, scorer: OnnxTextScorer, only: Path | None = None) -> LiveConstitutions:
-    """The constitution of the house and those of an operator's folder, their examples read."""
-    file, folder = (DATA / "constitution.toml", settings.policy_dir) if only is None else (only, None)
-    live = LiveConstitutions(file, folder, DATA / "contrasts.toml", scorer)
-    await live.reload()
-    return live
-
-
-async def open_judge(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> LlmJudge | None:
-    """The judge behind WEIR_JUDGE_URL, or None."""
-    if settings.judge_url is None:
-        return None
-    from service.backends.llm_judge import open_llm_judge  # here, so that who asks no LLM loads no HTTP client
-
-    judge = open_llm_judge(
-        settings.judge_url,
-        settings.judge_model or "",
-        None if settings.judge_key is None else settings.judge_key.get_secret_value(),
-        per_minute=settings.judge_per_minute,
-        timeout_s=settings.judge_timeout_s,
-    )
-    stack.push_async_callback(judge.close)
-    return judge
 
 
 async def _build_pipeline(
