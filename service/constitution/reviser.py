@@ -25,6 +25,8 @@ MOST_ROUNDS = 8
 DEFAULT_ROUNDS = 6
 MOST_CHARS = 4_000  # code points; a longer text is revised by sentences at once
 _TRIES_OF_WORDS = 3
+# What a word less does not make harmless: instructions, and the sexualising of a minor.
+METHODS = frozenset({"illicit", "illicit/violent", "sexual/minors"})
 NAMED_FROM = 0.15  # a word of the lexicon that weighs this much is masked whatever the classifier makes of it
 
 
@@ -127,7 +129,8 @@ class Reviser:
         tone = register(constitution, found)
         if tone == "caring":
             left = 0  # a wish to die with a word missing is no milder, and not what its writer needs
-        if left > 0 and tone != "firm" and len(content.text) <= MOST_CHARS:  # words do not make a method harmless
+        methods = any(j.flagged and j.category in METHODS for j in verdict.judgements)
+        if left > 0 and not methods and len(content.text) <= MOST_CHARS:
             named = self._named(verdict)
             for chosen in (await self._words(content, verdict, evidence))[: min(_TRIES_OF_WORDS, left)]:
                 left -= 1
