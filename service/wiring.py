@@ -125,6 +125,11 @@ async def open_runtime(
             metrics=metrics,
         )
         stack.push_async_callback(scorer.close)
+        try:
+            for text in WARM_UP:
+                await scorer.score([(text, "")], "post")
+        except ScorerFailed as error:
+            raise ArtifactInvalid(f"{artifact.name}: the model cannot be run") from error
         constitutions = await open_constitutions(settings, scorer, constitution)
         llm, judge = await open_judges(stack, settings, live, artifact.digest)
         pipeline = await _build_pipeline(settings, artifact, scorer, live, metrics, constitutions, judge)
@@ -138,11 +143,6 @@ async def open_runtime(
             *(state.feedback, state.versions, state.tuning, parts),
             state.ledger if stateful else None,
         )
-        try:
-            for text in WARM_UP:
-                await scorer.score([(text, "")], "post")
-        except ScorerFailed as error:
-            raise ArtifactInvalid(f"{artifact.name}: the model cannot be run") from error
         if stateful:
             await start_loops(stack, state)
             if settings.shadow_model_dir is not None:
