@@ -27,7 +27,7 @@ ARTIFACT = ROOT / "models" / "artifacts" / "default"
 TARGET = ROOT / "service" / "data" / "second_look.json"
 MOST = 500  # dev rows of a source
 FITTED_WITHIN = 2.5  # log-odds around the line; wider than doubt, so that there are rows enough
-DOUBT = 0.6  # as NEAR_LOGITS in service/constitution/doubt.py
+DOUBT = 0.5  # as NEAR_LOGITS in service/constitution/doubt.py
 MOST_LOG_ODDS = 8.0  # as in service/constitution/second_look.py
 STRENGTH = 0.003  # of the ridge, by cross-validation over rows and over whole sources
 

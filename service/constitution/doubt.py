@@ -12,7 +12,7 @@ from typing import Protocol
 from service.policy import LivePolicies, Policy, resolve
 from service.types import Content, Finding
 
-NEAR_LOGITS = 0.6  # log-odds between a score and its flag line within which either side could be right
+NEAR_LOGITS = 0.5  # log-odds between a score and its flag line within which either side could be right
 NEAR_PRINCIPLE = 0.02  # between the score of a principle made of examples and its line; rules are sure or silent
 DISAGREE_LOW, DISAGREE_HIGH = 0.02, 0.5  # the classifier sees nothing where a rule by itself is this sure
 _STAGES = ("semantic", "context")
