@@ -5,7 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint train eval eval-constitution bench bench-adapt bench-perspective clean
+.PHONY: serve test lint train eval eval-constitution bench bench-adapt bench-perspective soak chaos clean
 
 $(VENV)/.serve: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -47,8 +47,15 @@ eval: $(VENV)/.models
 eval-constitution: $(VENV)/.models
 	$(BIN)/python -m loadtest.constitution
 
+# Load comes from wrk, an apt package. DATA is a folder of labelled rows, for the traffic mix; BENCH takes other options.
 bench: $(VENV)/.dev
-	$(BIN)/python -m loadtest.bench
+	$(BIN)/python -m loadtest.bench $(if $(DATA),--data $(DATA)) $(BENCH)
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m loadtest.soak --minutes $(or $(MINUTES),10)
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m loadtest.chaos
 
 bench-adapt: $(VENV)/.dev
 	$(BIN)/python -m loadtest.adapt

@@ -1,4 +1,4 @@
-"""A Weir in a process of its own, on a free loopback port, with what the kernel says of its memory.
+"""A Weir, or another server, in a process of its own on a free loopback port, with what the kernel says of it.
 
 Owns the child's life; it is ended by its process id. Refuses to know what is measured.
 """
@@ -6,18 +6,22 @@ Owns the child's life; it is ended by its process id. Refuses to know what is me
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
 START_LIMIT_S = 60.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,46 +31,104 @@ class Gateway:
     url: str
     pid: int
     ready_s: float
+    process: subprocess.Popen[bytes] = field(repr=False)
 
-    def resident_mb(self) -> float:
-        """Resident memory of the process and its children, in MiB."""
+    @property
+    def pids(self) -> list[int]:
+        """The process and all below it."""
         pids = [self.pid]
         for pid in pids:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-            pids.extend(int(child) for child in children)
-        pages = sum(int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) for pid in pids)
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                pids.extend(int(child) for child in (task / "children").read_text(encoding="ascii").split())
+        return pids
+
+    def resident_mb(self) -> float:
+        """Resident memory, in MiB."""
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) for pid in self.pids)
+        return pages * _PAGE / 2**20
+
+    def cpu_s(self) -> float:
+        """CPU seconds used so far."""
+        total = 0
+        for pid in self.pids:
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / _TICKS
+
+    def open_files(self) -> int:
+        """File descriptors, sockets included."""
+        return sum(1 for pid in self.pids for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+    def threads(self) -> int:
+        """Threads of the kernel's."""
+        return sum(1 for pid in self.pids for _ in Path(f"/proc/{pid}/task").iterdir())
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a series over the labels that are not given; 0 where there is none."""
+        total = 0.0
+        for line in httpx.get(f"{self.url}/metrics", timeout=10.0).text.splitlines():
+            series, _, value = line.rpartition(" ")
+            known, _, rest = series.partition("{")
+            if known == name and all(f'{key}="{wanted}"' in rest for key, wanted in labels.items()):
+                total += float(value)
+        return total
+
+    def terminate(self) -> None:
+        """SIGTERM, and no waiting."""
+        self.process.send_signal(signal.SIGTERM)
 
 
 @contextmanager
 def running_gateway(**settings: str) -> Iterator[Gateway]:
     """Start `weir serve` with these WEIR_ settings, wait until it is ready, and end it afterwards."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("WEIR_")},
+            "WEIR_PORT": str(port),
+            "WEIR_LOG_LEVEL": "warning",
+            "WEIR_DRAIN_S": "0",
+            "WEIR_DATA_DIR": folder,
+            **{f"WEIR_{name.upper()}": value for name, value in settings.items()},
+        }
+        command = [sys.executable, "-m", "service.cli", "serve"]
+        with running_server(command, f"http://127.0.0.1:{port}", "/readyz", environment) as gateway:
+            yield gateway
+
+
+@contextmanager
+def running_server(
+    command: Sequence[str], url: str, probe: str, environment: dict[str, str] | None = None
+) -> Iterator[Gateway]:
+    """Start any server, wait until `probe` answers 200, and end it afterwards. Raises RuntimeError if it does not."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        while not _ready(url + probe):
+            if process.poll() is not None or time.perf_counter() - begun > START_LIMIT_S:
+                raise RuntimeError("the server did not become ready")
+            time.sleep(0.01)
+        yield Gateway(url, process.pid, time.perf_counter() - begun, process)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "WEIR_PORT": str(port),
-        "WEIR_LOG_LEVEL": "warning",
-        "WEIR_DRAIN_S": "0",
-        **{f"WEIR_{name.upper()}": value for name, value in settings.items()},
-    }
-    begun = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "service.cli", "serve"], env=environment)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        while not _ready(url):
-            if process.poll() is not None or time.perf_counter() - begun > START_LIMIT_S:
-                raise RuntimeError("the gateway did not become ready")
-            time.sleep(0.01)
-        yield Gateway(url, process.pid, time.perf_counter() - begun)
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+        port: int = free.getsockname()[1]
+        return port
 
 
 def _ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=1.0).status_code == 200
+        return httpx.get(url, timeout=1.0).status_code == 200
     except httpx.TransportError:
         return False

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from models.data import data_folder, load_recipe
 from service.attributes import Attribute, gather, load_attributes
 from service.config import Settings
+from service.runtime import Runtime
 from service.types import Content
-from service.wiring import Runtime, open_runtime
+from service.wiring import open_runtime
 
 Row = Mapping[str, Any]
 Truth = Callable[[Row], bool | None]  # None: this row says nothing of it

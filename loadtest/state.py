@@ -18,8 +18,9 @@ from pathlib import Path
 
 from service.config import Settings
 from service.feedback.desk import Opinion
+from service.runtime import Runtime
 from service.types import Content
-from service.wiring import Runtime, open_runtime
+from service.wiring import open_runtime
 
 TEXT = "The ferry left at nine, and nobody on the pier knew when the next one would come. " * 5  # 400 characters
 CALLS = 2_000

@@ -5,7 +5,10 @@ Owns what is sent in a measurement. Refuses to know how it is sent.
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
+from pathlib import Path
 
 _SUBJECTS = (
     "The gardener",
@@ -64,3 +67,12 @@ def neutral_texts(count: int, seed: int) -> list[str]:
             sentences.append(" ".join(parts) + ".")
         texts.append(" ".join(sentences)[:400])
     return texts
+
+
+def rows_of(path: Path, most: int, seed: int) -> list[str]:
+    """At most `most` texts of a file of JSON lines, gzipped or not: each with a `text`, none twice, none empty."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        texts = dict.fromkeys(json.loads(line)["text"] for line in lines)
+    found = [text for text in texts if text.strip()]
+    return random.Random(seed).sample(found, min(most, len(found)))

@@ -10,7 +10,9 @@ without VNNI; activations are quantised as they come.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,12 +26,14 @@ from models.encoder import HEADS, HIDDEN, LAYER_NORM_EPS, LAYERS, Block, Classif
 
 OPSET = 20
 WIDTH = HIDDEN // HEADS
+NO_FACTORS: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
 
 class Graph:
     """Collects nodes and weights under readable names."""
 
-    def __init__(self) -> None:
+    def __init__(self, factors: Mapping[str, NDArray[np.float32]]) -> None:
+        self._factors = factors
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
@@ -44,8 +48,16 @@ class Graph:
         return output
 
     def linear(self, x: str, name: str, layer: torch.nn.Linear) -> str:
-        """x @ W^T + b, the weight stored transposed so that its columns are output channels."""
-        weight = self.weight(f"{name}.weight", layer.weight.detach().numpy().T)
+        """x @ W^T + b, the weight stored transposed so that its columns are output channels.
+
+        Where the layer has factors, x is divided by them and the weight's rows multiplied: the same product.
+        """
+        transposed = layer.weight.detach().numpy().T
+        if name in self._factors:
+            factors = self._factors[name]
+            transposed = transposed * factors[:, None]
+            x = self.add("Mul", [x, self.weight(f"{name}.calm", 1.0 / factors)], f"{name}.calmed")
+        weight = self.weight(f"{name}.weight", transposed)
         bias = self.weight(f"{name}.bias", layer.bias.detach().numpy())
         return self.add("Add", [self.add("MatMul", [x, weight], f"{name}.product"), bias], name)
 
@@ -56,9 +68,14 @@ class Graph:
         return self.add("LayerNormalization", [x, scale, shift], name, axis=-1, epsilon=LAYER_NORM_EPS)
 
 
-def build_graph(network: Classifier, heads: int, *, int8: bool) -> onnx.ModelProto:
-    """The network as an ONNX model; with `int8` the word table is stored in 8 bits, a scale per word."""
-    g, encoder = Graph(), network.encoder
+def build_graph(
+    network: Classifier, heads: int, *, int8: bool, factors: Mapping[str, NDArray[np.float32]] = NO_FACTORS
+) -> onnx.ModelProto:
+    """The network as an ONNX model; with `int8` the word table is stored in 8 bits, a scale per word.
+
+    `factors` (`models/smoothing.py`) ready its layers for `quantize`.
+    """
+    g, encoder = Graph(factors), network.encoder
     split = g.weight("split", np.array([0, 0, 3, HEADS, WIDTH], dtype=np.int64))
     joined = g.weight("joined", np.array([0, 0, HIDDEN], dtype=np.int64))
     words = _words(g, encoder.words.weight.detach().numpy(), int8)

@@ -48,6 +48,8 @@ def _fill_linear(state: dict[str, torch.Tensor], name: str, tensors: dict[str, N
     else:
         scale = tensors[f"{ours}.weight_scale"].astype(np.float32)
         weight = tensors[f"{ours}.weight_quantized"].astype(np.float32) * scale
+    if f"{ours}.calm" in tensors:  # models/smoothing.py: what the input is divided by stands in the weight
+        weight = weight * tensors[f"{ours}.calm"].astype(np.float32)[:, None]
     state[f"{name}.weight"] = torch.from_numpy(np.ascontiguousarray(weight.T))
     state[f"{name}.bias"] = torch.from_numpy(tensors[f"{ours}.bias"].astype(np.float32))
 

@@ -28,10 +28,12 @@ from models.encoder import Classifier, pretrained_folder
 from models.export import build_graph, quantize
 from models.report import VALIDATION
 from models.scoring import NAMES, Floats, known_labels, raw_logits, sample
+from models.smoothing import fit_factors
 from models.train import WORK
 
 ARTIFACT = Path(__file__).with_name("artifacts") / "default"
 ROWS_PER_SOURCE = 400
+SMOOTHING_ROWS = 512  # that show how large the units of each layer's input get
 MOST_BYTES = 25_000_000
 GATE_POINTS = 0.005  # AUPRC that int8 may lose in a category that has enough positives
 WINDOW_SHIFT = 0.35  # log-odds per e-fold of windows
@@ -96,7 +98,7 @@ def write_manifest(folder: Path, name: str, recipe: dict[str, Any], fitted: dict
         "window_shift": WINDOW_SHIFT,
         "contrast_frames": sum(not frame.held_out for frame in load_frames()),
         "languages": ["en"],
-        "quantization": "dynamic int8, weights per channel with 7 bits (safe on AVX2 without VNNI), word table per row",
+        "quantization": "dynamic int8 of smoothed inputs, weights per channel in 7 bits (safe on AVX2), words by row",
         **fitted,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -109,14 +111,16 @@ def release(recipe: dict[str, Any], data: Path, weights: Path, folder: Path, *, 
     draft.mkdir(parents=True)
     max_tokens = int(recipe["max_tokens"])
     network = load_network(weights, max_tokens)
-    quantize(build_graph(network, len(LABELS), int8=True), draft / "model.onnx")
-    shutil.copy(pretrained_folder() / "tokenizer.json", draft / "tokenizer.json")
     rows = dev_rows(Corpus(recipe, data), recipe, ROWS_PER_SOURCE)
+    factors = fit_factors(network, sample(rows, SMOOTHING_ROWS, int(recipe["seed"])), max_tokens)
+    quantize(build_graph(network, len(LABELS), int8=True, factors=factors), draft / "model.onnx")
+    shutil.copy(pretrained_folder() / "tokenizer.json", draft / "tokenizer.json")
     print(f"scoring {len(rows)} dev rows", flush=True)
     logits = raw_logits(draft / "model.onnx", rows, max_tokens)
     np.savez_compressed(weights.with_name("dev-logits.npz"), logits=logits)
     calibration = fit_calibration(rows, logits)
-    fitted: dict[str, Any] = {"calibration": calibration, "presets": choose_presets(rows, logits, calibration)}
+    presets = choose_presets(rows, logits, calibration, recipe["ordinary"])
+    fitted: dict[str, Any] = {"calibration": calibration, "presets": presets}
     if gated:
         graph = build_graph(network, len(LABELS), int8=False).SerializeToString()
         fitted["gate"] = gate(rows, raw_logits(graph, rows, max_tokens), logits)

@@ -11,19 +11,22 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from service import __version__
-from service.api import constitution, feedback, native, openai, ops, perspective, policies
+from service.api import constitution, feedback, native, openai, ops, perspective, policies, reload
 from service.api.cors import Cors
 from service.api.edge import OPEN_PATHS, Edge
 from service.api.errors import MethodNotAllowed, NotFound, error_response
 from service.attributes import load_attributes
 from service.config import Settings, load_settings
 from service.errors import BadInput, WeirError
+
+_DIRECT = (native.moderate, native.moderate_batch, openai.moderations)
 
 
 def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
@@ -55,12 +58,15 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.attributes = load_attributes()
-    for dialect in (native, openai, perspective, feedback, policies, constitution, ops):
+    for dialect in (native, openai, perspective, feedback, policies, constitution, reload, ops):
         app.include_router(dialect.router)
     app.router.routes.append(Route("/", ops.Page("index.html").serve, methods=["GET"]))
     app.router.routes.append(Route("/docs", ops.Page("docs.html").serve, methods=["GET"]))
     app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_middleware(Edge, settings=settings, routes=OPEN_PATHS | frozenset(app.openapi()["paths"]))
+    routes = [route for dialect in (native, openai) for route in dialect.router.routes if isinstance(route, APIRoute)]
+    direct = {route.path: route.endpoint for route in routes if route.endpoint in _DIRECT}
+    paths = OPEN_PATHS | frozenset(app.openapi()["paths"])
+    app.add_middleware(Edge, settings=settings, routes=paths, direct=direct)
     if settings.cors_origins:
         app.add_middleware(Cors, origins=settings.cors_origins)
     return app

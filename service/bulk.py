@@ -18,7 +18,7 @@ from service.api.auth import Caller
 from service.api.native import judge_item
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 IN_FLIGHT = 32  # texts read ahead: fills the model's batches, and bounds memory for a file of any size
 CLEAN, FLAGGED, ERROR = 0, 1, 2

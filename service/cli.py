@@ -1,4 +1,4 @@
-"""The command line: `weir serve`, `weir moderate`, `weir constitution check`, `weir key new`.
+"""The command line: `weir serve`, `weir moderate`, `weir constitution check`, `weir metrics`, `weir key new`.
 
 Owns arguments, exit codes and the one sentence that a refused start prints. Refuses to do the work itself.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from service import __version__
 from service.config import load_settings
 from service.errors import StartRefused
+from service.listening import Handed
 
 REFUSED = 2
 INTERRUPTED = 130
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="answer over HTTP, on WEIR_HOST and WEIR_PORT")
+    serve.add_argument("--worker", type=Handed.parse, help=argparse.SUPPRESS)  # given by the supervisor
     serve.set_defaults(run=_serve)
 
     moderate = commands.add_parser(
@@ -74,6 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("file", metavar="FILE")
     check.set_defaults(run=_check_constitution)
+    metrics = commands.add_parser(
+        "metrics", help="list every series of /metrics", description="Name, type, labels and meaning, a line for each."
+    )
+    metrics.set_defaults(run=_metrics)
 
     key = commands.add_parser("key", help="make a key").add_subparsers(required=True, metavar="COMMAND")
     new = key.add_parser("new", help="print a new key, once, and its line for WEIR_API_KEYS")
@@ -83,9 +89,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    settings = load_settings()
+    if settings.workers > 1 and arguments.worker is None:
+        from service.supervisor import supervise  # who watches over others loads no web framework
+
+        return supervise(settings, [sys.executable, *sys.orig_argv[1:]])
     from service.serve import run  # `weir key new` need not load a web framework
 
-    run(load_settings())
+    run(settings, arguments.worker)
+    return 0
+
+
+def _metrics(arguments: argparse.Namespace) -> int:
+    from service.metrics import Metrics
+
+    for series in sorted(Metrics().catalogue, key=lambda series: series.name):
+        print(f"{series.name}\t{series.kind}\t{','.join(series.labels) or '-'}\t{series.help}")
     return 0
 
 

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from service.errors import StartRefused
+from service.rates import RateLimits
 
 PREFIX = "WEIR_"
 CONCURRENT_ITEMS = 8  # texts of one request that are judged at once; together they hold a quarter of the queue at most
@@ -75,9 +76,11 @@ def _default_model_dir() -> Path:
     return checkout if checkout.is_dir() else Path(__file__).resolve().parent / "artifact"
 
 
-def _default_threads() -> int:
-    """As many threads as this process may use cores, four at most: a small model gains nothing from more."""
-    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+def _default_threads(given: dict[str, Any]) -> int:
+    """A worker's share of the cores that may be used, four at most: a small model gains nothing from more."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers: int = given.get("workers", 1)
+    return max(1, min(4, cores // workers))
 
 
 class Settings(BaseModel):
@@ -96,12 +99,14 @@ class Settings(BaseModel):
     drain_s: Seconds = 5.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "plain"] = "auto"
+    otel: Literal["on", "off"] = "off"  # spans of requests and stages; OTEL_* says where they go
 
     # What it takes in.
     max_body_bytes: Count = 1 << 20
     max_text_chars: Count = 200_000
     max_items: Count = 256
     request_budget_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    max_wait_s: Annotated[float, Field(gt=0, le=3600)] = 1.0  # of a short text for the model; longer is refused
 
     # The model and the policies.
     model_dir: Path = Field(default_factory=_default_model_dir)
@@ -109,11 +114,15 @@ class Settings(BaseModel):
     preset: Literal["strict", "balanced", "permissive"] = "balanced"
     threads: Count = Field(default_factory=_default_threads)
     queue_items: Count = 1024
+    fail_open: tuple[
+        str, ...
+    ] = ()  # stages whose failure leaves the action as it is; it is named and counted all the same
     screen: Literal["on", "off"] = "on"
 
     # Who may call.
     api_keys: tuple[ApiKey, ...] = ()
     admin_keys: tuple[ApiKey, ...] = ()
+    rate_limit: RateLimits = RateLimits()  # in texts, for each key: `600/min,batch=6000/min,trusted=off`
     secret: SecretStr | None = None
 
     # Perspective's dialect.
@@ -125,7 +134,8 @@ class Settings(BaseModel):
     data_dir: Path = Path(".weir")
     cache: Literal["off", "memory", "redis"] = "memory"
     cache_url: SecretStr | None = None
-    cache_scope: Literal["shared", "key"] | None = None
+    cache_scope: Literal["shared", "key"] | None = None  # without: a scope for each key where there are API keys
+    cache_mb: Annotated[int, Field(ge=1, le=65536)] = 16  # that a process keeps in memory
     store_url: SecretStr | None = None
 
     # Feedback.
@@ -147,6 +157,16 @@ class Settings(BaseModel):
     image_hosts: tuple[str, ...] = ()
 
     @property
+    def cache_scoped(self) -> bool:
+        """Whether one caller's entries are kept from another."""
+        return self.cache_scope == "key" or (self.cache_scope is None and bool(self.api_keys))
+
+    @property
+    def cache_bytes(self) -> int:
+        """Room for what a process keeps in memory; none where nothing is to be kept."""
+        return 0 if self.cache == "off" else self.cache_mb << 20
+
+    @property
     def caller_keys(self) -> tuple[ApiKey, ...]:
         """What opens the interface: an admin key opens what any key opens; by itself it closes nothing."""
         return (*self.api_keys, *self.admin_keys) if self.api_keys else ()
@@ -162,7 +182,13 @@ class Settings(BaseModel):
             raise ValueError("two keys have the same name")
         return keys
 
-    @field_validator("image_hosts", "cors_origins", mode="before")
+    @field_validator("rate_limit", mode="before")
+    @classmethod
+    def _parse_rates(cls, value: object) -> object:
+        """Take the form of the environment."""
+        return RateLimits.parse(value) if isinstance(value, str) else value
+
+    @field_validator("image_hosts", "cors_origins", "fail_open", mode="before")
     @classmethod
     def _parse_hosts(cls, value: object) -> object:
         """Take the comma-separated form of the environment."""
@@ -173,6 +199,17 @@ class Settings(BaseModel):
     def _lower(cls, value: object) -> object:
         """Take `INFO` as well as `info`."""
         return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        """Refuse keys that cannot be told apart, and rates of keys that do not exist."""
+        if {key.sha256 for key in self.api_keys} & {key.sha256 for key in self.admin_keys}:
+            raise ValueError("WEIR_API_KEYS and WEIR_ADMIN_KEYS share a key")
+        if self.rate_limit != RateLimits() and not self.api_keys:
+            raise ValueError("WEIR_RATE_LIMIT needs WEIR_API_KEYS: it is keys that are limited")
+        if set(self.rate_limit.own) - {key.name for key in self.caller_keys}:
+            raise ValueError("WEIR_RATE_LIMIT names a key that is not in WEIR_API_KEYS or WEIR_ADMIN_KEYS")
+        return self
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
@@ -193,8 +230,6 @@ class Settings(BaseModel):
             raise ValueError("WEIR_JUDGE_MODEL and WEIR_JUDGE_KEY need WEIR_JUDGE_URL")
         if self.judge_url is not None and not self.judge_model:
             raise ValueError("WEIR_JUDGE_URL needs WEIR_JUDGE_MODEL")
-        if {key.sha256 for key in self.api_keys} & {key.sha256 for key in self.admin_keys}:
-            raise ValueError("WEIR_API_KEYS and WEIR_ADMIN_KEYS share a key")
         if self.max_text_chars > self.max_body_bytes:
             raise ValueError("WEIR_MAX_TEXT_CHARS is over WEIR_MAX_BODY_BYTES, so that it could never be reached")
         return self
@@ -222,9 +257,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def not_in_use(settings: Settings) -> tuple[str, ...]:
     """Names of settings that were set and do nothing in this version, because their feature is not built yet."""
-    harmless: dict[str, object] = {"workers": 1, "screen": "off", "cache": "off"}
+    harmless: dict[str, object] = {"screen": "off"}
     waiting = (
-        *("workers", "screen", "cache", "cache_url", "cache_scope"),
+        *("screen",),
         *("upstream_openai", "upstream_anthropic", "upstreams"),
         "image_hosts",
     )

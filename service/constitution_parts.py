@@ -17,6 +17,7 @@ from service.constitution.live import LiveConstitutions
 from service.constitution.opinion import Judge
 from service.constitution.reviser import Reviser
 from service.constitution.second_look import load_second_look
+from service.metrics import Metrics
 from service.policy import LivePolicies
 
 if TYPE_CHECKING:
@@ -48,13 +49,10 @@ def embedded_judge(policies: LivePolicies, artifact_digest: str) -> EmbeddedJudg
     return EmbeddedJudge(policies, load_second_look(DATA / "second_look.json", artifact_digest))
 
 
-async def open_judges(
-    stack: AsyncExitStack, settings: Settings, policies: LivePolicies, artifact_digest: str
-) -> tuple[LlmJudge | None, Judge]:
-    """The judge behind WEIR_JUDGE_URL, or None, and whoever is asked in doubt."""
-    embedded = embedded_judge(policies, artifact_digest)
+def open_llm(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> LlmJudge | None:
+    """The judge behind WEIR_JUDGE_URL, or None; it outlives a reload, so that its budget does."""
     if settings.judge_url is None:
-        return None, embedded
+        return None
     from service.backends.llm_judge import open_llm_judge  # here, so that who asks no LLM loads no HTTP client
 
     judge = open_llm_judge(
@@ -63,6 +61,12 @@ async def open_judges(
         None if settings.judge_key is None else settings.judge_key.get_secret_value(),
         per_minute=settings.judge_per_minute,
         timeout_s=settings.judge_timeout_s,
+        on_breaker=lambda is_open: metrics.judge_open.set(int(is_open)),
     )
     stack.push_async_callback(judge.close)
-    return judge, JudgeWithFallback(judge, embedded)
+    return judge
+
+
+def open_judge(llm: LlmJudge | None, embedded: EmbeddedJudge) -> Judge:
+    """Whoever is asked in doubt."""
+    return embedded if llm is None else JudgeWithFallback(llm, embedded)

@@ -118,7 +118,7 @@ def payload_edits(text: str) -> list[Edit]:
     found: list[Edit] = []
     taken = 0
     for gate, pattern, opened in _CARRIERS:
-        if not gate.search(text):
+        if not gate(text):
             continue
         for match in pattern.finditer(text):
             inside = opened(match.group()) if match.end() - match.start() <= MAX_PAYLOAD * 4 else None
@@ -158,12 +158,23 @@ def _from_binary(token: str) -> str | None:
     return _readable(bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8)), 0.8)
 
 
-_CARRIERS: tuple[tuple[re.Pattern[str], re.Pattern[str], Callable[[str], str | None]], ...] = (
-    (re.compile(r"\\[xu]"), _ESCAPES, _from_pairs),
-    (_HEX_GATE, _BINARY, _from_binary),
-    (_HEX_GATE, _HEX_APART, _from_pairs),
-    (_HEX_GATE, _HEX, _from_pairs),
-    (_BASE64_GATE, _BASE64, _from_base64),
+def _may_hold_base64(text: str) -> bool:
+    """Whether there is a word as long as `_from_base64` wants it, and a sign of both cases."""
+    longest = max(map(len, text.split()), default=0)
+    return (longest >= 12 or (longest >= 8 and "=" in text)) and _BASE64_GATE.search(text) is not None
+
+
+def _may_hold(first: re.Pattern[str]) -> Callable[[str], object]:
+    return lambda text: _HEX_GATE.search(text) and first.search(text)
+
+
+# A gate is true of every text in which its carrier stands, and cheap on those in which it does not.
+_CARRIERS: tuple[tuple[Callable[[str], object], re.Pattern[str], Callable[[str], str | None]], ...] = (
+    (re.compile(r"\\[xu]").search, _ESCAPES, _from_pairs),
+    (_may_hold(re.compile("[01]{8}")), _BINARY, _from_binary),
+    (_may_hold(re.compile(r"[0-9A-Fa-f]{2}[\s:,]{1,2}(?:0x)?[0-9A-Fa-f]{2}[\s:,]")), _HEX_APART, _from_pairs),
+    (_may_hold(re.compile("[0-9A-Fa-f]{8}")), _HEX, _from_pairs),
+    (_may_hold_base64, _BASE64, _from_base64),
 )
 
 

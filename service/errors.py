@@ -23,7 +23,9 @@ Owns the one table of what can go wrong. Refuses to know HTTP frameworks and dia
     │   └── AdminDisabled              403  admin_disabled
     ├── VersionConflict                412  version_conflict
     ├── PreconditionRequired           428  precondition_required
+    ├── ReloadRefused                  422  artifact_invalid, policy_invalid, constitution_invalid
     ├── Overloaded                     429  overloaded
+    ├── RateLimited                    429  rate_limited
     ├── DeadlineExceeded               503  deadline_exceeded
     ├── ScorerFailed                   503  scorer_failed
     ├── StoreUnavailable               503  store_unavailable
@@ -186,6 +188,14 @@ class Overloaded(WeirError):
     retry_after_s = 1
 
 
+class RateLimited(WeirError):
+    """The key has had as much judged as it may for now."""
+
+    status = 429
+    code = "rate_limited"
+    retry_after_s = 1
+
+
 class DeadlineExceeded(WeirError):
     """The work was not done within its budget."""
 
@@ -237,17 +247,35 @@ class Draining(WeirError):
 class StartRefused(WeirError):
     """The service cannot start as configured; the message says why in one sentence."""
 
+    code = "start_refused"
+
 
 class ArtifactInvalid(StartRefused):
     """A model artefact is incomplete, altered, or speaks of unknown categories."""
+
+    code = "artifact_invalid"
 
 
 class PolicyInvalid(StartRefused):
     """A policy file is wrong."""
 
+    code = "policy_invalid"
+
+
+class ReloadRefused(WeirError):
+    """What lies on disk cannot be taken up, for what would also stop a start; what was in force stays."""
+
+    status = 422
+
+    def __init__(self, refused: StartRefused) -> None:
+        super().__init__(f"{refused.message.rstrip('.')}. What was in force stays.")
+        self.code = refused.code
+
 
 class ConstitutionInvalid(StartRefused):
     """A constitution's file is wrong."""
+
+    code = "constitution_invalid"
 
 
 class StoreRefused(StartRefused):

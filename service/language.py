@@ -16,6 +16,7 @@ import fasttext
 SURE = 0.9  # probability below which a Latin text counts as the default language
 LEAST_LETTERS = 20  # fewer letters say too little
 SAMPLE_CHARS = 1_000  # from the beginning and from the middle of a text
+_NOT_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
 
 
 class LanguageDetector:
@@ -30,11 +31,11 @@ class LanguageDetector:
         """Name the language of a text."""
         half = len(text) // 2
         sample = text if len(text) <= 2 * SAMPLE_CHARS else text[:SAMPLE_CHARS] + " " + text[half : half + SAMPLE_CHARS]
-        letters = [c for c in sample if c.isalpha()]
+        letters, foreign = _letters(sample)
         if not letters:
             return "und", True
-        foreign_script = sum(c > "\u024f" for c in letters) > 0.5 * len(letters)
-        if not foreign_script and len(letters) < LEAST_LETTERS:
+        foreign_script = foreign > 0.5 * letters
+        if not foreign_script and letters < LEAST_LETTERS:
             return self._default, True
         line = " ".join(sample.encode("utf-8", "replace").decode().split())
         (label,), (probability,) = self._model.predict(line.lower(), k=1)
@@ -44,3 +45,11 @@ class LanguageDetector:
         if foreign_script and code in self._measured:
             return "und", False
         return code, code in self._measured
+
+
+def _letters(sample: str) -> tuple[int, int]:
+    """How many letters there are, and how many of them are of no Latin script."""
+    if sample.isascii():
+        return len(sample.encode("ascii").translate(None, _NOT_LETTERS)), 0
+    letters = [c for c in sample if c.isalpha()]
+    return len(letters), sum(c > "\u024f" for c in letters)

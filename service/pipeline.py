@@ -1,6 +1,7 @@
 """The path of one content: stages in order, each with its budget; then the decision.
 
-Owns order, budgets, gates and degradation. Refuses to know policy numbers, models and HTTP.
+Owns order, budgets, gates and degradation. Refuses to know policy numbers, models and HTTP, and what makes two
+contents the same (`evidence`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.errors import Overloaded
+from service.evidence import Evidence, EvidenceCache, Source
 from service.metrics import Metrics
 from service.policy import LivePolicies, Policy, decide
 from service.taxonomy import Action
@@ -82,8 +84,15 @@ class Pipeline:
     """Runs the steps over a content and makes the verdict."""
 
     def __init__(
-        self, steps: Sequence[Step], policies: LivePolicies, language_of: LanguageOf, model: str, metrics: Metrics
+        self,
+        steps: Sequence[Step],
+        policies: LivePolicies,
+        language_of: LanguageOf,
+        model: str,
+        metrics: Metrics,
+        evidence: EvidenceCache | None = None,
     ) -> None:
+        """Without `evidence` nothing is kept, and equal contents are not joined."""
         self._groups: list[list[Step]] = []
         for step in steps:
             if step.beside and self._groups:
@@ -94,6 +103,7 @@ class Pipeline:
         self._language_of = language_of
         self._model = model
         self._metrics = metrics
+        self._evidence = evidence
 
     async def moderate(self, content: Content) -> Verdict:
         """Judge one content, and count the verdict.
@@ -109,17 +119,33 @@ class Pipeline:
         """The same without counting: for a part of a content that is counted as a whole."""
         begun = time.perf_counter()
         policy = self.policies.get(content.policy)
+        if self._evidence is None:
+            evidence, source = await self._gather(content), Source.GATHERED
+        else:
+            evidence, source = await self._evidence.of(content, self._gather)
+        return self._verdict(content, policy, evidence, source, begun)
+
+    async def _gather(self, content: Content) -> Evidence:
+        """Run the steps."""
         findings: list[Finding] = []
         failed: list[Step] = []
         timings: dict[str, float] = {}
-        naming: asyncio.Task[tuple[str, bool]] | None = None
+        language: tuple[str, bool] | None = None
         for group in self._groups:
             so_far = tuple(findings)
             due = [step for step in group if step.gate(content, so_far)]
-            running = [asyncio.create_task(self._attempt(step, content, so_far)) for step in due]
-            if naming is None:  # after the stages, so that it too is done while the model computes
-                naming = asyncio.create_task(self._name_language(content.text))
-            for outcome in await asyncio.gather(*running):
+            others = [asyncio.create_task(self._attempt(step, content, so_far)) for step in due[:-1]]
+            try:
+                if others:
+                    await asyncio.sleep(0)  # so that they have handed over their texts before this computes
+                if language is None:
+                    language = self._language_of(content.text)
+                last = [await self._attempt(due[-1], content, so_far)] if due else []  # a task less
+                outcomes = [*await asyncio.gather(*others), *last]
+            finally:
+                for task in others:
+                    task.cancel()
+            for outcome in outcomes:
                 if isinstance(outcome.error, Overloaded):
                     raise outcome.error
                 if outcome.error is not None:
@@ -127,8 +153,13 @@ class Pipeline:
                 findings.extend(outcome.findings)
                 timings[outcome.step.stage.name] = outcome.seconds * 1e3
                 self._metrics.stage_seconds.labels(outcome.step.stage.name).observe(outcome.seconds)
-        language = await naming if naming is not None else self._language_of(content.text)
-        return self._verdict(content, policy, findings, language=language, failed=failed, timings=timings, begun=begun)
+        return Evidence(
+            tuple(findings),
+            *(language or self._language_of(content.text)),
+            tuple(step.stage.name for step in failed),
+            any(not step.fail_open for step in failed),
+            timings,
+        )
 
     @staticmethod
     async def _attempt(step: Step, content: Content, so_far: tuple[Finding, ...]) -> Outcome:
@@ -141,48 +172,34 @@ class Pipeline:
             return Outcome(step, (), error, time.perf_counter() - started)
         return Outcome(step, tuple(found), None, time.perf_counter() - started)
 
-    async def _name_language(self, text: str) -> tuple[str, bool]:
-        return self._language_of(text)
-
     @staticmethod
     def _note_failure(step: Step, error: Exception, failed: list[Step]) -> None:
         failed.append(step)
         log.warning("stage failed", extra={"stage": step.stage.name, "error": type(error).__name__})
 
-    def _verdict(
-        self,
-        content: Content,
-        policy: Policy,
-        findings: list[Finding],
-        *,
-        language: tuple[str, bool],
-        failed: list[Step],
-        timings: dict[str, float],
-        begun: float,
-    ) -> Verdict:
-        code, measured = language
+    def _verdict(self, content: Content, policy: Policy, evidence: Evidence, source: Source, begun: float) -> Verdict:
         action, judgements = decide(
-            findings,
-            policy,
-            degraded=any(not step.fail_open for step in failed),
-            unmeasured_language=not measured,
+            evidence.findings, policy, degraded=evidence.doubtful, unmeasured_language=not evidence.measured
         )
-        degraded = [step.stage.name for step in failed]
-        if not measured:
-            degraded.append(f"language:{code}")
-        revision = revise(content.text, findings, judgements) if action >= Action.BLOCK else None
+        degraded = evidence.failed
+        if not evidence.measured:
+            degraded = (*degraded, f"language:{evidence.language}")
+        revision = revise(content.text, evidence.findings, judgements) if action >= Action.BLOCK else None
+        # What others waited for, or what was done before, is no time of this one's stages.
+        timings = dict(evidence.timings_ms) if source is Source.GATHERED else {}
         timings["total"] = (time.perf_counter() - begun) * 1e3
         return Verdict(
             action=action,
             judgements=judgements,
-            findings=tuple(findings),
+            findings=evidence.findings,
             policy=policy.name,
             policy_version=policy.version,
             model=self._model,
-            language=code,
-            degraded=tuple(degraded),
+            language=evidence.language,
+            degraded=degraded,
             suggested_revision=revision,
             timings_ms=timings,
+            cached=source is Source.KEPT,
         )
 
 

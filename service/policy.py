@@ -16,6 +16,7 @@ from service.taxonomy import CATEGORIES, Action
 from service.types import Finding, Judgement
 
 PRESETS = ("strict", "balanced", "permissive")
+_PARENTS = tuple((name, category.parent) for name, category in CATEGORIES.items() if category.parent is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Thresholds:
 
     def action(self, score: float) -> Action:
         """The action that a score calls for in this category."""
+        if score < self.flag:  # of nearly every category of nearly every text
+            return Action.ALLOW
         reached = Action.ALLOW
         for line, action in ((self.flag, Action.FLAG), (self.review, Action.REVIEW), (self.block, Action.BLOCK)):
             if score >= line:
@@ -128,7 +131,7 @@ def resolve(findings: Iterable[Finding], policy: Policy) -> dict[str, float]:
     Any raise wins. The lowest lowering counts, but never further than `max_lowering` below the detectors' maximum,
     and never below a final finding.
     """
-    detected: dict[str, float] = dict.fromkeys(CATEGORIES, 0.0)
+    detected = dict.fromkeys(CATEGORIES, 0.0)
     final: dict[str, float] = {}
     proposals: dict[str, list[float]] = {}
     for finding in findings:
@@ -136,8 +139,8 @@ def resolve(findings: Iterable[Finding], policy: Policy) -> dict[str, float]:
             continue  # of a principle: its own file decides, see `decide`
         if finding.overrides:
             proposals.setdefault(finding.category, []).append(finding.score)
-        else:
-            detected[finding.category] = max(detected[finding.category], finding.score)
+        elif finding.score > detected[finding.category]:
+            detected[finding.category] = finding.score
         if finding.final:
             final[finding.category] = max(final.get(finding.category, 0.0), finding.score)
     scores = dict(detected)
@@ -145,9 +148,8 @@ def resolve(findings: Iterable[Finding], policy: Policy) -> dict[str, float]:
         top = detected[name]
         bound = max(0.0, top - policy.thresholds[name].max_lowering, final.get(name, 0.0))
         scores[name] = max(proposed) if max(proposed) > top else max(min(proposed), bound)
-    for name, category in CATEGORIES.items():
-        if category.parent is not None:
-            scores[category.parent] = max(scores[category.parent], scores[name])
+    for name, parent in _PARENTS:
+        scores[parent] = max(scores[parent], scores[name])
     return scores
 
 
@@ -159,14 +161,15 @@ def decide(
     """
     findings = tuple(findings)
     scores = resolve(findings, policy)
-    judgements = tuple(
-        Judgement(name, scores[name], policy.thresholds[name].flag, policy.thresholds[name].action(scores[name]))
-        for name in CATEGORIES
-    )
-    action = max(judgement.action for judgement in judgements)
-    action = max(action, max((finding.calls_for for finding in findings), default=Action.ALLOW))
+    judgements = []
+    action = max((finding.calls_for for finding in findings), default=Action.ALLOW)
+    for name in CATEGORIES:
+        lines, score = policy.thresholds[name], scores[name]
+        own = lines.action(score)
+        judgements.append(Judgement(name, score, lines.flag, own))
+        action = max(action, own)
     if degraded:
         action = max(action, policy.on_degraded)
     if unmeasured_language:
         action = max(action, policy.on_language)
-    return action, judgements
+    return action, tuple(judgements)

@@ -23,15 +23,20 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 def slip_edits(text: str) -> list[Edit]:
     """Edits for words that are one slip away from a frequent word, where there are enough of them."""
     ranks = vocabulary.ranks()
+    odd = [
+        (match.start(), match.end(), word)
+        for match in islice(_WORD.finditer(text), MOST_WORDS)
+        if (word := match[0].lower()) not in ranks and not vocabulary.is_known(word) and not _is_inflected(word, ranks)
+    ]
+    # Guessing is what costs, and most texts have too few odd words for it to matter.
+    if len(odd) < LEAST_SLIPS or len(odd) < (least := LEAST_SHARE * len(text.split(maxsplit=MOST_WORDS))):
+        return []
     edits: list[Edit] = []
-    for match in islice(_WORD.finditer(text), MOST_WORDS):
-        word = match.group().lower()
-        if word in ranks or vocabulary.is_known(word) or _is_inflected(word, ranks):
-            continue
-        found = [guess for guess in _one_slip_away(word) if guess in ranks]
+    for start, end, word in odd:
+        found = ranks.keys() & _one_slip_away(word)
         if found:
-            edits.append((match.start(), match.end(), min(found, key=ranks.__getitem__)))
-    return edits if len(edits) >= max(LEAST_SLIPS, LEAST_SHARE * len(text.split(maxsplit=MOST_WORDS))) else []
+            edits.append((start, end, min(found, key=ranks.__getitem__)))
+    return edits if len(edits) >= max(LEAST_SLIPS, least) else []
 
 
 def _is_inflected(word: str, ranks: Container[str]) -> bool:

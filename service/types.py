@@ -32,7 +32,8 @@ class Content:
     """What is judged. `context` is oldest first; `policy` names the policy that decides.
 
     `explain` asks for spans, which cost a second look at flagged texts. `constitution` asks that the principles be held
-    against the text too.
+    against the text too. `scope` names the caller, where callers are to be told nothing of each other's contents;
+    without `store` nothing of the content enters a cache, nor is one read.
     """
 
     text: str = field(repr=False)
@@ -40,7 +41,14 @@ class Content:
     role: str = ""
     policy: str = "default"
     explain: bool = True
+    scope: str = ""
+    store: bool = True
     constitution: Depth = "off"
+
+    @property
+    def cache_scope(self) -> str | None:
+        """Whose kept scores may be used and added to; None where none may."""
+        return self.scope if self.store else None
 
     @property
     def kind(self) -> Kind:
@@ -97,6 +105,7 @@ class Verdict:
     """The answer to one Content. `timings_ms` maps a stage (and `total`) to milliseconds.
 
     `receipt` is what feedback on this verdict is given with; `audit` asks for a review, whatever the verdict was.
+    `cached`: no stage ran for it, since the same content had been judged before.
     """
 
     action: Action
@@ -111,6 +120,7 @@ class Verdict:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     receipt: str = field(default="", repr=False)
     audit: bool = False
+    cached: bool = False
 
     @property
     def whole(self) -> bool:
@@ -150,9 +160,10 @@ class Scorer(Protocol):
         """The artefact's name and digest."""
         ...
 
-    async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind) -> list[Scores]:
+    async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind, scope: str | None = "") -> list[Scores]:
         """Score (text, context) pairs; each pair must fit the model's window.
 
+        `scope` names the caller whose kept scores may be used; None where nothing may be kept.
         Raises Overloaded when the queue is full, DeadlineExceeded when the time is up, ScorerFailed otherwise.
         """
         ...

@@ -7,96 +7,53 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import tomllib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.backends.artifact import Artifact, load_artifact
 from service.backends.batcher import SLICE_ITEMS
+from service.backends.buckets import HostBuckets, Limiter
+from service.backends.cache import ScoreCache
 from service.backends.onnx_text import OnnxTextScorer
-from service.backends.secret import load_secrets
-from service.backends.sqlite_store import SqliteStore
+from service.caches import open_evidence, open_scores
 from service.config import CONCURRENT_ITEMS, Settings
 from service.constitution.doubt import Doubt
 from service.constitution.live import LiveConstitutions
 from service.constitution.opinion import Judge as ConstitutionJudge
 from service.constitution.reviser import Reviser
-from service.constitution_parts import ConstitutionParts, embedded_judge, open_constitutions, open_judges
+from service.constitution_parts import ConstitutionParts, embedded_judge, open_constitutions, open_judge, open_llm
 from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRefused, StoreUnavailable
-from service.feedback.desk import FeedbackDesk, Judge
-from service.feedback.ledger import Ledger
-from service.feedback.loops import Loops
-from service.feedback.receipts import Receipts
+from service.evidence import EvidenceCache
 from service.feedback.shadow import Shadow
-from service.feedback.traffic import Traffic
-from service.feedback.tuning import Tuning
-from service.feedback.versions import PolicyVersions
-from service.goal_files import load_goals
+from service.feedback_parts import Keep, State, build_state, open_keep, start_loops
 from service.language import LanguageDetector
 from service.metrics import Metrics
-from service.pipeline import Gate, Pipeline, Step, always, asks_constitution, has_context
+from service.normalize import Readings
+from service.parts import Parts, Users
+from service.pipeline import Pipeline
 from service.policy import LivePolicies
 from service.policy_files import load_policies
-from service.records import Store
-from service.stages.composition import CompositionStage, is_sexual
+from service.runtime import Runtime, last_reload
+from service.stages.composition import CompositionStage
 from service.stages.constitution import ConstitutionStage
 from service.stages.context import ContextStage
 from service.stages.identifiers import IdentifierPatterns
 from service.stages.judge import JudgeStage
 from service.stages.keyword import KeywordStage
-from service.stages.lexicon import load_lexicon
+from service.stages.lexicon import Lexicon, load_lexicon
 from service.stages.semantic import SemanticStage
+from service.steps import GATES, load_steps
 from service.types import Content, Stage, Verdict
 
+if TYPE_CHECKING:
+    from service.backends.llm_judge import LlmJudge
+    from service.backends.otel import Tracing
+
 DATA = Path(__file__).with_name("data")
-GATES: Mapping[str, Gate] = {
-    "always": always,
-    "context": has_context,
-    "sexual": is_sexual,
-    "constitution": asks_constitution,
-}
 WARM_UP = ("A short text.", "A longer one, so that the kernels of both lengths are ready. " * 12)
-
-
-@dataclass
-class Runtime:
-    """What the API works with. `ready` is proved by work; `draining` is set when the process is about to stop."""
-
-    settings: Settings
-    policies: LivePolicies
-    metrics: Metrics
-    model: str
-    pipeline: Pipeline = field(repr=False)
-    scorer: OnnxTextScorer = field(repr=False)
-    feedback: FeedbackDesk = field(repr=False)
-    versions: PolicyVersions = field(repr=False)
-    tuning: Tuning = field(repr=False)
-    constitution: ConstitutionParts = field(repr=False)
-    ledger: Ledger | None = field(repr=False, default=None)
-    warm: bool = False
-    draining: bool = False
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """The languages that the model was measured on, its own first (ISO 639-1)."""
-        return self.scorer.artifact.languages
-
-    @property
-    def ready(self) -> bool:
-        """Whether a batch really ran, every worker is alive and nobody asked for a stop."""
-        return self.warm and self.scorer.alive and not self.draining
-
-    async def moderate(self, content: Content) -> Verdict:
-        """Judge one content, and enter the verdict; raises UnknownPolicy and Overloaded."""
-        verdict = await self.pipeline.moderate(content)
-        return verdict if self.ledger is None else self.ledger.enter(content, verdict)
-
-    async def judge(self, content: Content) -> Verdict:
-        """Judge a part of a content that is moderated as a whole: nothing is counted."""
-        return await self.pipeline.judge(content)
 
 
 @asynccontextmanager
@@ -110,18 +67,86 @@ async def open_runtime(
     """
     metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
+        keep = await open_keep(stack, settings, stateful=stateful)
+        tracing = _open_tracing(stack, settings)
+        lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
+        llm = open_llm(stack, settings, metrics)
+
+        async def build() -> Parts:
+            return await _open_parts(
+                *(settings, keep, lexicon, metrics, tracing, llm), stateful=stateful, constitution=constitution
+            )
+
+        try:
+            seen = await last_reload(keep.store)
+        except StoreUnavailable as error:
+            raise StoreRefused("The store does not answer.") from error
+        limits = _open_limits(stack, settings, metrics)
+        runtime = Runtime(
+            settings, metrics, await build(), build, keep.store, seen=seen, limits=limits, tracing=tracing
+        )
+        stack.push_async_callback(runtime.close)
+        metrics.name_model(runtime.model)
+        if stateful:
+            runtime.follow()
+        yield runtime
+
+
+def _open_limits(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> Limiter | None:
+    """What charges keys; the cache's Redis rather than the store's, which writes all it is told to disk."""
+    names = [key.name for key in settings.caller_keys if settings.rate_limit.of(key.name) is not None]
+    if not names:
+        return None
+    url = settings.cache_url or settings.store_url
+    shared = None
+    if url is not None:
+        from service.backends.redis_buckets import RedisBuckets  # here, as for the store
+
+        shared = RedisBuckets(url.get_secret_value(), metrics)
+    limiter = Limiter(settings.rate_limit, HostBuckets(metrics.shared, names), shared, metrics)
+    stack.push_async_callback(limiter.close)
+    return limiter
+
+
+def _open_tracing(stack: AsyncExitStack, settings: Settings) -> Tracing | None:
+    """What makes spans, where they are wanted; an extra, so loaded only then."""
+    if settings.otel == "off":
+        return None
+    try:
+        from service.backends.otel import open_tracing
+    except ImportError as error:
+        raise StartRefused("WEIR_OTEL=on needs the extra otel: pip install 'weir[otel]'.") from error
+    tracing = open_tracing()
+    stack.push_async_callback(tracing.close)
+    return tracing
+
+
+async def _open_parts(
+    settings: Settings,
+    keep: Keep,
+    lexicon: Lexicon,
+    metrics: Metrics,
+    tracing: Tracing | None,
+    llm: LlmJudge | None,
+    *,
+    stateful: bool,
+    constitution: Path | None,
+) -> Parts:
+    """All that belongs to the artefact and the policies that now lie on disk, proved by a batch that really ran."""
+    async with AsyncExitStack() as stack:
         artifact = await asyncio.to_thread(load_artifact, settings.model_dir)
         book = load_policies(
             DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset
         )
-        live = LivePolicies(book)
-        keep = await open_keep(stack, settings, stateful=stateful)
+        live, users = LivePolicies(book), Users()
         scorer = OnnxTextScorer(
             artifact,
             workers=settings.threads,
             threads=1,
             max_items=settings.queue_items,
             slice_items=max(1, min(SLICE_ITEMS, settings.queue_items // (4 * CONCURRENT_ITEMS))),
+            budget_s=settings.request_budget_s,
+            cache=open_scores(stack, settings, keep.secret, artifact.digest, metrics),
             metrics=metrics,
         )
         stack.push_async_callback(scorer.close)
@@ -131,105 +156,45 @@ async def open_runtime(
         except ScorerFailed as error:
             raise ArtifactInvalid(f"{artifact.name}: the model cannot be run") from error
         constitutions = await open_constitutions(settings, scorer, constitution)
-        llm, judge = await open_judges(stack, settings, live, artifact.digest)
-        pipeline = await _build_pipeline(settings, artifact, scorer, live, metrics, constitutions, judge)
-        parts = ConstitutionParts(
-            constitutions, judge, llm, Reviser(pipeline.judge, scorer, llm, constitutions, live, metrics)
+        doubtful = open_judge(llm, embedded_judge(live, artifact.digest))
+        evidence = open_evidence(settings, keep.secret, artifact.digest, metrics)
+        pipeline = _build_pipeline(
+            *(settings, artifact, scorer, lexicon, live, constitutions, doubtful, metrics, tracing, evidence)
         )
-        metrics.name_model(artifact.version)
-        state = build_state(keep, settings, metrics, live, pipeline.judge, (artifact.version, artifact.digest))
-        runtime = Runtime(
-            *(settings, live, metrics, artifact.version, pipeline, scorer),
-            *(state.feedback, state.versions, state.tuning, parts),
-            state.ledger if stateful else None,
-        )
+
+        async def judge(content: Content) -> Verdict:
+            with users:
+                return await pipeline.judge(content)
+
+        state = build_state(keep, settings, metrics, live, judge, (artifact.version, artifact.digest))
         if stateful:
             await start_loops(stack, state)
             if settings.shadow_model_dir is not None:
-                await _start_shadow(stack, settings, settings.shadow_model_dir, state, metrics)
-        runtime.warm = True
-        yield runtime
-
-
-@dataclass(frozen=True)
-class Keep:
-    """Where state lies, and the keys that receipts are signed with."""
-
-    store: Store
-    receipts: Receipts
-
-
-@dataclass(frozen=True)
-class State:
-    """The parts that feedback and thresholds need, around one store."""
-
-    feedback: FeedbackDesk
-    versions: PolicyVersions
-    tuning: Tuning
-    ledger: Ledger
-    loops: Loops
-
-
-async def open_keep(stack: AsyncExitStack, settings: Settings, *, stateful: bool = True) -> Keep:
-    """The store and the keys; opened early, so that a wrong setting is told before the model is loaded."""
-    store: Store
-    if not stateful:
-        secret = [secrets.token_bytes(32)]
-        store = await SqliteStore.open(None)
-    else:
-        given = None if settings.secret is None else settings.secret.get_secret_value()
-        secret = await asyncio.to_thread(load_secrets, given, settings.data_dir)
-        if settings.store_url is None:
-            store = await SqliteStore.open(settings.data_dir / "weir.db")
-        else:
-            # Here, so that who keeps everything on one host loads no client of Redis.
-            from service.backends.redis_store import RedisStore
-
-            store = await RedisStore.open(settings.store_url.get_secret_value())
-    stack.push_async_callback(store.close)
-    return Keep(store, Receipts(secret, days=settings.receipt_days))
-
-
-def build_state(
-    keep: Keep, settings: Settings, metrics: Metrics, policies: LivePolicies, judge: Judge, artifact: tuple[str, str]
-) -> State:
-    """The parts, not yet running. `artifact` is its version and its whole digest."""
-    version, digest = artifact
-    store, traffic = keep.store, Traffic()
-    versions = PolicyVersions(policies.current, digest, policies, store, metrics)
-    tuning = Tuning(versions, store, load_goals(DATA / "thresholds.toml", settings.policy_dir), version)
-    return State(
-        FeedbackDesk(keep.receipts, store, policies, judge, version, metrics),
-        versions,
-        tuning,
-        Ledger(keep.receipts, traffic, policies, metrics, settings.audit_share),
-        Loops(
-            *(versions, tuning, traffic, store, metrics),
-            owner=secrets.token_hex(8),
-            policies=tuple(policies.current.policies),
-            adapt_every_s=settings.adapt_every_s,
-        ),
-    )
-
-
-async def start_loops(stack: AsyncExitStack, state: State) -> None:
-    """Take the thresholds of the store, then keep up with it."""
-    try:
-        await state.versions.refresh(force=True)
-    except StoreUnavailable as error:
-        raise StoreRefused("The store does not answer.") from error
-    state.loops.start()
-    stack.push_async_callback(state.loops.close)
+                await _start_shadow(stack, settings, settings.shadow_model_dir, lexicon, state, metrics)
+        return Parts(
+            *(live, artifact.version, artifact.languages, pipeline, scorer),
+            *(state.feedback, state.versions, state.tuning, state.ledger if stateful else None),
+            constitution=ConstitutionParts(
+                constitutions, doubtful, llm, Reviser(judge, scorer, llm, constitutions, live, metrics)
+            ),
+            users=users,
+            stack=stack.pop_all(),
+        )
 
 
 async def _start_shadow(
-    stack: AsyncExitStack, settings: Settings, folder: Path, state: State, metrics: Metrics
+    stack: AsyncExitStack, settings: Settings, folder: Path, lexicon: Lexicon, state: State, metrics: Metrics
 ) -> None:
     """A whole pipeline around a draft model, under the presets of its own manifest and with metrics of its own."""
     artifact = await asyncio.to_thread(load_artifact, folder)
-    apart = Metrics()
+    apart = Metrics(apart=True)
     scorer = OnnxTextScorer(
-        artifact, workers=1, threads=1, max_items=settings.queue_items, slice_items=SLICE_ITEMS, metrics=apart
+        artifact,
+        workers=1,
+        threads=1,
+        max_items=settings.queue_items,
+        metrics=apart,
+        cache=ScoreCache(secrets.token_bytes(32), artifact.digest, scoped=False, most_bytes=0, metrics=apart),
     )
     stack.push_async_callback(scorer.close)
     book = load_policies(
@@ -238,57 +203,38 @@ async def _start_shadow(
     policies = LivePolicies(book)
     constitutions = await open_constitutions(settings, scorer)
     judge = embedded_judge(policies, artifact.digest)
-    pipeline = await _build_pipeline(settings, artifact, scorer, policies, apart, constitutions, judge)
+    pipeline = _build_pipeline(settings, artifact, scorer, lexicon, policies, constitutions, judge, apart)
     shadow = Shadow(pipeline.judge, artifact.version, state.ledger.traffic, metrics, share=settings.shadow_share)
     shadow.start()
     stack.push_async_callback(shadow.close)
     state.ledger.shadow, state.tuning.shadow_artifact = shadow, shadow.artifact
 
 
-async def _build_pipeline(
+def _build_pipeline(
     settings: Settings,
     artifact: Artifact,
     scorer: OnnxTextScorer,
+    lexicon: Lexicon,
     policies: LivePolicies,
-    metrics: Metrics,
     constitutions: LiveConstitutions,
-    judge: ConstitutionJudge,
+    doubtful: ConstitutionJudge,
+    metrics: Metrics,
+    tracing: Tracing | None = None,
+    evidence: EvidenceCache | None = None,
 ) -> Pipeline:
-    lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
+    read = Readings()
     stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
-        "keyword": lambda _: KeywordStage(lexicon, IdentifierPatterns()),
-        "semantic": lambda _: SemanticStage(scorer, window_shift=artifact.window_shift),
+        "keyword": lambda _: KeywordStage(lexicon, IdentifierPatterns(), read),
+        "semantic": lambda _: SemanticStage(scorer, window_shift=artifact.window_shift, read=read),
         "composition": lambda _: CompositionStage(),
         "context": lambda options: ContextStage(
             scorer, trusted_roles=options["trusted_roles"], window_shift=artifact.window_shift
         ),
         "constitution": lambda _: ConstitutionStage(constitutions, scorer),
-        "judge": lambda _: JudgeStage(judge, constitutions, policies, metrics),
+        "judge": lambda _: JudgeStage(doubtful, constitutions, policies, metrics),
     }
     gates = {**GATES, "doubt": Doubt(policies, constitutions)}
-    steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s, gates)
-    return Pipeline(steps, policies, LanguageDetector(artifact.languages), artifact.version, metrics)
-
-
-def load_steps(
-    path: Path,
-    stages: Mapping[str, Callable[[dict[str, Any]], Stage]],
-    budget_s: float,
-    gates: Mapping[str, Gate] = GATES,
-) -> list[Step]:
-    """The pipeline's steps as `pipeline.toml` lists them; raises StartRefused for a name that does not exist."""
-    steps: list[Step] = []
-    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["steps"]:
-        name, gate = entry["stage"], entry.get("gate", "always")
-        if name not in stages or gate not in gates:
-            raise StartRefused(f"{path.name}: there is no stage {name!r} or no gate {gate!r}")
-        steps.append(
-            Step(
-                stages[name](entry),
-                budget_s=min(float(entry["budget_s"]), budget_s),
-                gate=gates[gate],
-                fail_open=bool(entry.get("fail_open", False)),
-                beside=bool(entry.get("beside", False)),
-            )
-        )
-    return steps
+    steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s, settings.fail_open, gates)
+    if tracing is not None:
+        steps = [replace(step, stage=tracing.around(step.stage)) for step in steps]
+    return Pipeline(steps, policies, LanguageDetector(artifact.languages), artifact.version, metrics, evidence)

@@ -20,8 +20,9 @@ _LEET = {
 }  # fmt: skip
 _LEET_SEEN = re.compile(r"[013-9@$!|€£¥¢¡+]")
 _LEET_TOKEN = re.compile(r"[A-Za-z0-9@$€£¥¢¡](?:[A-Za-z0-9@$!|€£¥¢¡+]*[A-Za-z0-9@$€£¥¢¡])?")
-_LEET_GATE = re.compile(
-    r"[013-9@$€£¥¢¡](?:(?<=[A-Za-z].)|(?=[A-Za-z]))|[!|+](?<=[A-Za-z!|+].)(?=[A-Za-z0-9@$!|]{0,4}[A-Za-z])"
+_LEET_GATES = (  # two, since `re` scans quickly for the beginning of a pattern where there is one
+    re.compile(r"[013-9@$€£¥¢¡](?:(?<=[A-Za-z].)|(?=[A-Za-z]))"),
+    re.compile(r"[!|+](?<=[A-Za-z!|+].)(?=[A-Za-z0-9@$!|]{0,4}[A-Za-z])"),
 )
 _CHUNK = re.compile(r"\S+")
 _PROTECTED = re.compile(r"://|www\.|[\w.]@\w[\w-]*\.\w|^#|^[@/~]\w")
@@ -53,7 +54,7 @@ _TURNED_AT_MOST = 2_000  # characters; whoever turns a text round turns a short 
 
 def leet_edits(text: str) -> list[Edit]:
     """Edits for tokens that read as words once their digits and signs are read as letters."""
-    if not _LEET_GATE.search(text):
+    if not any(gate.search(text) for gate in _LEET_GATES):
         return []
     edits: list[Edit] = []
     weak: list[Edit] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from service.config import Settings
 from service.errors import DeadlineExceeded, Overloaded, ScorerFailed
@@ -45,6 +46,14 @@ class FakeDesk:
 
 
 @dataclass
+class FakeLoad:
+    """A model that is as busy as the test says."""
+
+    expected_wait_s: float = 0.0
+    capacity: int = 1024
+
+
+@dataclass
 class FakeRuntime:
     """Judges by keyword, fails by keyword, and remembers what it was asked."""
 
@@ -56,6 +65,9 @@ class FakeRuntime:
     draining: bool = False
     policies: PolicyBook = field(default_factory=lambda: PolicyBook({n: _policy(n) for n in ("default", "kids")}))
     feedback: FakeDesk = field(default_factory=FakeDesk)
+    limits: Any = None
+    tracing: Any = None
+    scorer: FakeLoad = field(default_factory=FakeLoad)
     seen: list[Content] = field(default_factory=list)
     running: int = 0
     most_running: int = 0

@@ -12,14 +12,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from service.cli import main
 from service.config import Settings
+from service.metrics import Metrics
 from tests.fake_runtime import FakeRuntime
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, *, stateful: bool = True) -> AsyncIterator[FakeRuntime]:
+async def open_runtime(
+    settings: Settings, metrics: Metrics | None = None, *, stateful: bool = True
+) -> AsyncIterator[FakeRuntime]:
     """A runtime that says when it was closed."""
     try:
-        yield FakeRuntime(settings)
+        yield FakeRuntime(settings, metrics or Metrics())
     finally:
         print("runtime closed", file=sys.stderr)
 

@@ -12,9 +12,12 @@ import httpx
 
 from service.app import create_app
 from service.config import Settings
+from service.feedback_parts import build_state, open_keep, start_loops
+from service.metrics import Metrics
 from service.policy import LivePolicies, PolicyBook, name_version
+from service.runtime import Runtime
 from service.types import Content, Verdict
-from service.wiring import Runtime, build_state, open_keep, open_runtime, start_loops
+from service.wiring import open_runtime
 from tests.fake_runtime import FakeRuntime
 
 DIGEST = "0" * 64
@@ -67,9 +70,11 @@ async def replica(artifact: Path, data: Path, **settings: Any) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def open_stateful_fake(settings: Settings, *, digest: str = DIGEST) -> AsyncIterator[StatefulFake]:
+async def open_stateful_fake(
+    settings: Settings, *, digest: str = DIGEST, metrics: Metrics | None = None
+) -> AsyncIterator[StatefulFake]:
     """A runtime whose judge is fake and whose state is real."""
-    runtime = StatefulFake(settings)
+    runtime = StatefulFake(settings, metrics or Metrics())
     named = {name: replace(p, version=name_version(p, digest)) for name, p in runtime.policies.policies.items()}
     live = LivePolicies(PolicyBook(named))
     runtime.policies = live  # type: ignore[assignment]

@@ -12,13 +12,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from service.cli import main
 from service.config import Settings
+from service.metrics import Metrics
 from tests.state import StatefulFake, open_stateful_fake
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, *, stateful: bool = True) -> AsyncIterator[StatefulFake]:
+async def open_runtime(
+    settings: Settings, metrics: Metrics | None = None, *, stateful: bool = True
+) -> AsyncIterator[StatefulFake]:
     """A runtime over the settings' own store."""
-    async with open_stateful_fake(settings) as runtime:
+    async with open_stateful_fake(settings, metrics=metrics) as runtime:
         yield runtime
 
 

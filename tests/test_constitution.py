@@ -16,7 +16,8 @@ import uvicorn
 
 from service.app import create_app
 from service.config import Settings
-from service.wiring import Runtime, open_runtime
+from service.runtime import Runtime
+from service.wiring import open_runtime
 from tests.fake_judge import FakeJudge, answer
 
 ABUSE = "The ferry left at nine. You worthless stupid idiot, nobody wants you here."
@@ -130,7 +131,8 @@ async def own_constitution(client: httpx.AsyncClient, policy_dir: Path) -> None:
     headers = {"X-Weir-Policy": "films"}
     assert (await client.get("/v1/constitution", headers=headers)).json()["principles"][0]["id"] == "no-endings"
     file.write_text("nonsense = 1", encoding="utf-8")
-    assert (await client.post("/v1/constitution/reload")).status_code == 400
+    refused = await client.post("/v1/constitution/reload")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "constitution_invalid")
     assert (await client.get("/v1/constitution", headers=headers)).json()["principles"][0]["id"] == "no-endings"
 
 

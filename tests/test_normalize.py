@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.obfuscation import OBFUSCATIONS, obfuscate
-from service.normalize import MAX_VIEWS, View, views
+from service.normalize import MAX_VIEWS, Readings, View, views
 
 PHRASE = "kill yourself"
 # What no folding can undo for certain: the share of disguised phrases of which a reading must still show the words.
@@ -200,3 +200,11 @@ def test_long_texts_take_time_in_proportion(unit: str) -> None:
     found = views(text)
     assert perf_counter() - start < 2.0
     assert sum(len(view.text) for view in found) <= MAX_VIEWS * 8 * len(text)
+
+
+def test_readings_are_those_of_the_text_that_is_asked_for() -> None:
+    read = Readings()
+    for text in ("plain", "k i l l  all of them", "plain", ""):
+        assert read(text) == views(text)
+    text = "f\u200bree"
+    assert read(text) is read(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import tempfile
 import threading
 from pathlib import Path
@@ -14,9 +13,10 @@ import pytest
 from service.backends.artifact import load_artifact
 from service.config import Settings
 from service.errors import Overloaded, StartRefused, UnknownPolicy
+from service.steps import load_steps
 from service.taxonomy import CATEGORIES, Action
 from service.types import Content, Turn
-from service.wiring import load_steps, open_runtime
+from service.wiring import open_runtime
 from tests.tiny_artifact import edit_manifest, make_graph, write_artifact
 
 
@@ -70,8 +70,6 @@ async def test_ready_is_proved_by_work_and_ends_with_it(tiny_folder: Path) -> No
         runtime.draining = True
         assert not runtime.ready
         runtime.draining = False
-        cold = dataclasses.replace(runtime, warm=False)
-        assert not cold.ready
     assert not runtime.ready and workers() == []
     verdict = await runtime.moderate(Content("tea"))  # whoever comes too late is not told that all is fine
     assert verdict.degraded == ("semantic",) and verdict.action == Action.REVIEW
@@ -98,7 +96,7 @@ async def test_policies_are_those_of_the_settings(tiny_folder: Path, tmp_path: P
 async def test_a_full_queue_is_said_at_once(tiny_folder: Path) -> None:
     async with open_runtime(settings(tiny_folder, queue_items=1)) as runtime:
         answers = await asyncio.gather(
-            *(runtime.moderate(Content("tea is fine")) for _ in range(20)), return_exceptions=True
+            *(runtime.moderate(Content(f"tea is fine {n}")) for n in range(20)), return_exceptions=True
         )
         assert any(isinstance(answer, Overloaded) for answer in answers)
         assert all(isinstance(a, Overloaded) or a.degraded == () for a in answers)  # type: ignore[union-attr]
@@ -141,6 +139,15 @@ def test_no_step_has_more_time_than_the_request(tmp_path: Path) -> None:
     path.write_text("[[steps]]\nstage = 'keyword'\nbudget_s = 60\nfail_open = true\n", encoding="utf-8")
     (made,) = load_steps(path, {"keyword": lambda options: None}, 2.5)  # type: ignore[dict-item,return-value]
     assert made.budget_s == 2.5 and made.fail_open
+
+
+async def test_an_operator_says_which_stages_may_fail(tiny_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.toml"
+    path.write_text("[[steps]]\nstage = 'keyword'\nbudget_s = 1\n", encoding="utf-8")
+    (made,) = load_steps(path, {"keyword": lambda options: None}, 2.5, ("keyword",))  # type: ignore[dict-item,return-value]
+    assert made.fail_open
+    said = await refusal(settings(tiny_folder, fail_open=("context", "oracle")))
+    assert "WEIR_FAIL_OPEN" in said and "'oracle'" in said and "semantic" in said
 
 
 async def test_learnt_lines_outlive_a_start_but_not_another_preset_or_artefact(

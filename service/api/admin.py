@@ -24,7 +24,7 @@ def require_admin(request: Request, settings: Settings) -> Caller:
     """The admin who calls; raises AdminDisabled where there can be none, AdminRequired for anybody else."""
     if not settings.admin_keys:
         if settings.api_keys or not _is_here(request):
-            raise AdminDisabled("Thresholds can be changed with an admin key only: set WEIR_ADMIN_KEYS.")
+            raise AdminDisabled("This can be done with an admin key only: set WEIR_ADMIN_KEYS.")
         return Caller(LOCAL)
     try:
         return authorize(request.scope["headers"], settings.admin_keys)

@@ -100,6 +100,8 @@ def parse(model: type[Model], value: Any) -> Model:
 
 async def each(items: Sequence[Callable[[], Coroutine[Any, Any, Result]]]) -> list[Result]:
     """Run all, a few at a time; results in order. The first failure stops the rest."""
+    if len(items) == 1:
+        return [await items[0]()]
     gate = asyncio.Semaphore(CONCURRENT_ITEMS)
 
     async def run(item: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
@@ -115,22 +117,50 @@ async def each(items: Sequence[Callable[[], Coroutine[Any, Any, Result]]]) -> li
 
 
 async def while_connected(request: Request, work: Awaitable[Result]) -> Result:
-    """The work's result; the work is cancelled when the caller leaves, so that nobody's answer takes up the model."""
-    task = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnect(request))
+    """The work's result; the work is cancelled when the caller leaves, so that nobody's answer takes up the model.
+
+    Nobody watches the caller before the work first has to wait, since what is at hand is done by then.
+    """
+    watch = _Watch(request)
     try:
-        await asyncio.wait((task, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if watch.took_back():
+            raise ClientDisconnect from None
+        raise
     finally:
-        task.cancel()
-        leaving.cancel()
+        watch.end()
 
 
-async def _disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+class _Watch:
+    """Cancels the task that made it when the caller leaves."""
+
+    def __init__(self, request: Request) -> None:
+        here = asyncio.current_task()
+        assert here is not None
+        self._request, self._here = request, here
+        self._before = here.cancelling()
+        self._task: asyncio.Task[None] | None = None
+        self._left = False
+        self._soon = asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._until_left())
+
+    async def _until_left(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        self._here.cancel()
+
+    def took_back(self) -> bool:
+        """Whether it was this that cancelled the task, and nobody else did as well."""
+        return self._left and self._here.uncancel() <= self._before
+
+    def end(self) -> None:
+        self._soon.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
 
 def _refuse_constant(name: str) -> Never:

@@ -19,13 +19,13 @@ from service.api.body import parse, read_json, while_connected
 from service.api.constitution_replies import chain_reply, principle_reply, rounds_reply, training_record
 from service.api.errors import json_response
 from service.api.native import POLICY_HEADER, ModerateRequest, to_content, to_reply
+from service.api.quota import charge
 from service.api.schema import ErrorReply, takes
 from service.constitution.reviser import DEFAULT_ROUNDS, MOST_ROUNDS
-from service.errors import BadInput, ConstitutionInvalid
 from service.types import Depth
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 
 class EvaluateRequest(ModerateRequest):
@@ -55,11 +55,14 @@ async def evaluate(request: Request) -> Response:
     wanted = parse(EvaluateRequest, await read_json(request))
     limit = runtime.settings.max_text_chars
     content = to_content(wanted, request.state.caller, request.headers.get(POLICY_HEADER), limit)
+    await charge(request, 1)
     request.state.chars = len(content.text)
     verdict = await while_connected(request, runtime.moderate(content))
     request.state.action = verdict.action.wire
-    chain = await while_connected(request, runtime.constitution.reviser.chain(content, verdict, wanted.rounds))
-    constitution = runtime.constitution.live.get(content.policy).constitution
+    parts = runtime.parts
+    with parts.users:
+        chain = await while_connected(request, parts.constitution.reviser.chain(content, verdict, wanted.rounds))
+    constitution = parts.constitution.live.get(content.policy).constitution
     if wanted.format == "jsonl":
         record = training_record(constitution, content, chain)
         return Response(json.dumps(record, ensure_ascii=True) + "\n", media_type="application/x-ndjson")
@@ -93,13 +96,14 @@ async def constitution(request: Request) -> Response:
     return json_response(body)
 
 
-@router.post("/v1/constitution/reload", summary="Read the constitutions' files again", responses=_ERRORS)
+@router.post(
+    "/v1/constitution/reload",
+    summary="Read the constitutions' files again",
+    responses={**_ERRORS, 412: {"model": ErrorReply}, 422: {"model": ErrorReply}},
+)
 async def reload(request: Request) -> Response:
-    """Put the files in force as they stand now; one that is wrong changes nothing. Needs an admin key."""
+    """As `/v1/admin/reload`, in every process; one file that is wrong changes nothing. Needs an admin key."""
     runtime: Runtime = request.app.state.runtime
-    require_admin(request, runtime.settings)
-    try:
-        await runtime.constitution.live.reload()
-    except ConstitutionInvalid as error:
-        raise BadInput(error.message) from None
+    admin = require_admin(request, runtime.settings)
+    await runtime.reload(admin.name)
     return json_response({"digest": runtime.constitution.live.get("default").constitution.digest[:12]})

@@ -14,17 +14,19 @@ from service.taxonomy import Action
 from service.types import Content, Verdict
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 
 async def constitution_reply(runtime: Runtime, content: Content, verdict: Verdict) -> dict[str, Any]:
     """What `/v1/moderate` adds: the critique of what is flagged, and of what is blocked a revision that passed."""
-    reviser = runtime.constitution.reviser
-    if verdict.action >= Action.BLOCK:
-        chain = await reviser.chain(content, verdict)
-    else:
-        chain = reviser.explain(content, verdict)
-    constitution = runtime.constitution.live.get(content.policy).constitution
+    parts = runtime.parts
+    with parts.users:
+        reviser = parts.constitution.reviser
+        if verdict.action >= Action.BLOCK:
+            chain = await reviser.chain(content, verdict)
+        else:
+            chain = reviser.explain(content, verdict)
+    constitution = parts.constitution.live.get(content.policy).constitution
     reply: dict[str, Any] = {"constitution": chain_reply(constitution, content, verdict, chain)}
     if verdict.action >= Action.BLOCK:
         reply["suggested_revision"] = chain.revision

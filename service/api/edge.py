@@ -6,30 +6,37 @@ no header, no query string, no exception message. What it answers itself, it ans
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import re
+import secrets
 import time
-import uuid
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.admission import JUDGED_PATHS, Admission, deadline_of
 from service.api.auth import authorize
 from service.api.errors import error_response
 from service.api.google import BATCH_PATH, is_google
+from service.api.quota import quota_headers, refuse_at_once
 from service.config import Settings
-from service.errors import BodyTooLarge, Draining, WeirError
+from service.errors import BodyTooLarge, DeadlineExceeded, Draining, Overloaded, RateLimited, WeirError
 from service.log import describe
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
 BATCH_BODIES = 8  # a multipart batch of Google's may hold as many bytes as this many bodies
 CLIENT_GONE = 499  # nginx's number for a caller that left; only ever seen in logs and metrics
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 _log = logging.getLogger("weir.request")
@@ -47,17 +54,26 @@ class RequestIds:
             self.outside = given.decode("ascii")
             self.inside = "sha256:" + hashlib.sha256(given).hexdigest()[:16]
         else:
-            self.outside = self.inside = "req_" + uuid.uuid4().hex
+            self.outside = self.inside = "req_" + secrets.token_hex(16)
 
 
 class Edge:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, routes: frozenset[str]) -> None:
-        """`routes` are the paths that may stand in a metric's label."""
+    def __init__(
+        self, app: ASGIApp, settings: Settings, routes: frozenset[str], direct: Mapping[str, Endpoint]
+    ) -> None:
+        """`routes` are the paths that may stand in a metric's label.
+
+        `direct`: POST on these paths goes to the endpoint at once. Whoever sends texts one by one would else pay as
+        much for routing as for the verdict; these endpoints take nothing but the request, and raise WeirErrors only.
+        """
         self._app = app
+        self._direct = direct
         self._keys = settings.caller_keys
         self._max_body_bytes = settings.max_body_bytes
+        self._budget_s = settings.request_budget_s
+        self._admission = Admission(max_wait_s=settings.max_wait_s, max_body_bytes=settings.max_body_bytes)
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,9 +83,18 @@ class Edge:
             return
         most_bytes = self._max_body_bytes * (BATCH_BODIES if scope["path"] == BATCH_PATH else 1)
         exchange = _Exchange(scope, receive, send, most_bytes)
+        tracing = scope["app"].state.runtime.tracing
+        if tracing is None or scope["path"] in OPEN_PATHS:
+            await self._serve(scope, exchange, most_bytes)
+            return
+        with tracing.request(scope["method"], scope["headers"]) as tell:
+            await self._serve(scope, exchange, most_bytes)
+            tell(self._facts(scope, exchange))
+
+    async def _serve(self, scope: Scope, exchange: _Exchange, most_bytes: int) -> None:
         try:
-            self._admit(scope, most_bytes)
-            await self._app(scope, exchange.receive, exchange.send)
+            with self._admit(scope, most_bytes):
+                await self._answer(scope, exchange)
         except WeirError as error:
             await exchange.fail(error)
         except ClientDisconnect:
@@ -81,36 +106,84 @@ class Edge:
         finally:
             self._record(scope, exchange)
 
-    def _admit(self, scope: Scope, most_bytes: int) -> None:
-        """Refuse what need not be read: a draining service, a bad key, an announced size over the limit."""
+    async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
+        """Hand the request on, for as long as its caller gives it."""
+        deadline_s: float | None = scope["state"].get("deadline_s")
+        if deadline_s is None:
+            await self._route(scope, exchange)
+            return
+        try:
+            async with asyncio.timeout(deadline_s - (time.perf_counter() - exchange.started)):
+                await self._route(scope, exchange)
+        except TimeoutError:
+            raise DeadlineExceeded("There was no verdict within X-Weir-Deadline-Ms.") from None
+
+    async def _route(self, scope: Scope, exchange: _Exchange) -> None:
+        endpoint = self._direct.get(scope["path"]) if scope["method"] == "POST" else None
+        if endpoint is None:
+            await self._app(scope, exchange.receive, exchange.send)
+            return
+        response = await endpoint(Request(scope, exchange.receive, exchange.send))
+        await response(scope, exchange.receive, exchange.send)
+
+    def _admit(self, scope: Scope, most_bytes: int) -> AbstractContextManager[None]:
+        """Refuse what need not be read: a draining service, a bad key, an announced size over the limit, an overload.
+
+        What is to be judged holds its place within the context that comes back.
+        """
         path = scope["path"]
         if path in OPEN_PATHS:
-            return
+            return nullcontext()
         runtime: Runtime = scope["app"].state.runtime
         if runtime.draining:
             raise Draining("This replica is about to stop; ask again.")
         if path != BATCH_PATH:  # each part of a batch brings its own key
             query = scope["query_string"] if is_google(path) else None
-            scope["state"]["caller"] = authorize(scope["headers"], self._keys, query)
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if length.isdigit() and int(length[:20]) > most_bytes:
+            caller = scope["state"]["caller"] = authorize(scope["headers"], self._keys, query)
+            if path in JUDGED_PATHS:
+                refuse_at_once(runtime.limits, caller, scope["state"])
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        size = int(length[:20]) if length.isdigit() else None
+        if size is not None and size > most_bytes:
             raise body_too_large(most_bytes)
+        if path not in JUDGED_PATHS or scope["method"] != "POST":
+            return nullcontext()
+        deadline_s = deadline_of(scope["headers"], self._budget_s)
+        if deadline_s is not None:
+            scope["state"]["deadline_s"] = deadline_s
+        # A body that announces no length may be the largest.
+        return self._admission.admitted(runtime.scorer, self._max_body_bytes if size is None else size, deadline_s)
 
     def _record(self, scope: Scope, exchange: _Exchange) -> None:
-        route = getattr(scope.get("route"), "path", scope["path"])
-        route = route if route in self._routes else "other"
+        route = self._route_of(scope)
         seconds = time.perf_counter() - exchange.started
         metrics = scope["app"].state.runtime.metrics
         metrics.count_request(route, exchange.status, seconds)
+        metrics.in_flight.set(self._admission.requests)
         state = scope["state"]
         if "code" in state:
             metrics.rejections.labels(state["code"]).inc()
-        facts = {"route": route, "status": exchange.status, "ms": round(seconds * 1000, 2), "id": exchange.ids.inside}
-        facts.update((key, state[key]) for key in ("action", "chars", "items", "code") if key in state)
+        # Probes and scrapes would drown the rest, and a line for each refusal costs more than the refusal.
+        refused = state.get("code") in (Overloaded.code, RateLimited.code)
+        quiet = (route in OPEN_PATHS and exchange.status < 400) or refused
+        level = logging.DEBUG if quiet else logging.INFO
+        if not _log.isEnabledFor(level):
+            return
+        facts = {**self._facts(scope, exchange), "ms": round(seconds * 1000, 2)}
         if "caller" in state and state["caller"].name:
             facts["key"] = state["caller"].name
-        quiet = route in OPEN_PATHS and exchange.status < 400  # probes and scrapes would drown the rest
-        _log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=facts)
+        _log.log(level, "request", extra=facts)
+
+    def _route_of(self, scope: Scope) -> str:
+        route = getattr(scope.get("route"), "path", scope["path"])
+        return route if route in self._routes else "other"
+
+    def _facts(self, scope: Scope, exchange: _Exchange) -> dict[str, Any]:
+        """What may be told of a request, to a log or in a trace."""
+        state = scope["state"]
+        facts = {"route": self._route_of(scope), "status": exchange.status, "id": exchange.ids.inside}
+        facts.update((key, state[key]) for key in ("action", "chars", "items", "code") if key in state)
+        return facts
 
 
 class _Exchange:
@@ -140,6 +213,7 @@ class _Exchange:
                 *message.get("headers", ()),
                 (b"x-request-id", self.ids.outside.encode("ascii")),
                 (b"x-content-type-options", b"nosniff"),
+                *quota_headers(self._scope["state"]),
             ]
         await self._send(message)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pydantic_core import PydanticSerializationError, to_json
 from starlette.responses import Response
 
 from service.api.google import google_error, is_google
@@ -35,10 +36,10 @@ class MethodNotAllowed(WeirError):
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A JSON answer. Half a surrogate pair cannot be written in UTF-8, so it leaves as U+FFFD."""
-    encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
-        content = encoded.encode()
-    except UnicodeEncodeError:
+        content = to_json(body)
+    except PydanticSerializationError:
+        encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         content = encoded.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
     return Response(content, status, headers, media_type="application/json")
 

@@ -27,7 +27,7 @@ from service.records import Appended, Feedback
 from service.types import Content
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 MOST_ITEMS = 1_000
 ANONYMOUS = "anonymous"

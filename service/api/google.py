@@ -15,6 +15,7 @@ from service.errors import (
     BodyTooLarge,
     EmptyInput,
     Overloaded,
+    RateLimited,
     ScorerFailed,
     TextTooLong,
     Unauthorized,
@@ -78,7 +79,7 @@ def _parts(error: WeirError) -> tuple[int, str, dict[str, Any]]:
     if isinstance(error, Unauthorized):
         service = {"service": "commentanalyzer.googleapis.com"}
         return 400, _INVALID_KEY, _info("API_KEY_INVALID", "googleapis.com", service)
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | RateLimited):
         return 429, error.message, _info("RATE_LIMIT_EXCEEDED", "googleapis.com")
     if isinstance(error, BadInput):
         refused = _as_refused(error)

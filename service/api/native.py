@@ -7,7 +7,7 @@ built are absent from the reply and refused in the request.
 from __future__ import annotations
 
 import logging
-import uuid
+import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +22,7 @@ from service.api.body import Parts, check_text, each, join, parse, read_json, wh
 from service.api.constitution_replies import constitution_reply
 from service.api.errors import json_response
 from service.api.explain import explain
+from service.api.quota import charge
 from service.api.schema import BatchReply, ErrorReply, ModerateReply, PolicyReply, takes
 from service.errors import EmptyInput, TextTooLong, TooManyItems, WeirError
 from service.log import describe
@@ -29,7 +30,7 @@ from service.taxonomy import CATEGORIES
 from service.types import ROLES, Content, Depth, Finding, Turn, Verdict
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 MAX_TURNS = 64
 LEAST_FINDING = 0.1  # what every stage thought of every category would bury the findings that matter
@@ -88,23 +89,31 @@ def to_content(request: ModerateRequest, caller: Caller, header_policy: str | No
     if sum(len(turn.text) for turn in context) > max_chars:
         raise TextTooLong(f"The context is over {max_chars} characters.", param="context")
     policy = caller.choose_policy(request.policy, header_policy)
-    return Content(text, context, request.role, policy, request.explain, request.constitution)
+    return Content(
+        *(text, context, request.role, policy, request.explain),
+        constitution=request.constitution,
+        scope=caller.name,
+    )
 
 
 def to_reply(verdict: Verdict, *, with_explanation: bool = True) -> dict[str, Any]:
     """A verdict as JSON."""
-    top = verdict.top
+    top, flagged = verdict.top, verdict.flagged
     reply: dict[str, Any] = {
-        "id": "mod_" + uuid.uuid4().hex,
+        "id": "mod_" + secrets.token_hex(16),
         "action": verdict.action.wire,
-        "flagged": verdict.flagged,
+        "flagged": flagged,
         "harm_type": None if top is None else CATEGORIES[top.category].harm_type,
         "confidence": _confidence(verdict),
     }
     if with_explanation:
         reply["explanation"] = explain(verdict)
     reply["categories"] = {
-        j.category: {"score": round(j.score, 6), "threshold": j.threshold, "flagged": j.flagged}
+        j.category: {
+            "score": round(j.score, 6) if j.score else 0.0,
+            "threshold": j.threshold,
+            "flagged": flagged and j.flagged,
+        }
         for j in verdict.judgements
     }
     reply["findings"] = [
@@ -120,6 +129,7 @@ def to_reply(verdict: Verdict, *, with_explanation: bool = True) -> dict[str, An
         model=verdict.model,
         timings_ms={stage: round(ms, 3) for stage, ms in verdict.timings_ms.items()},
         audit=verdict.audit,
+        cached=verdict.cached,
     )
     if verdict.receipt:
         reply["receipt"] = verdict.receipt
@@ -164,6 +174,7 @@ async def moderate(request: Request) -> Response:
     wanted = parse(ModerateRequest, await read_json(request))
     limit = runtime.settings.max_text_chars
     content = to_content(wanted, request.state.caller, request.headers.get(POLICY_HEADER), limit)
+    await charge(request, 1)
     request.state.chars = len(content.text)
     verdict = await while_connected(request, runtime.moderate(content))
     request.state.action = verdict.action.wire
@@ -187,6 +198,7 @@ async def moderate_batch(request: Request) -> Response:
         raise EmptyInput("There are no items to judge.", param="items")
     if len(items) > runtime.settings.max_items:
         raise TooManyItems(f"There are over {runtime.settings.max_items} items.", param="items")
+    await charge(request, len(items))
     request.state.items = len(items)
     header_policy = request.headers.get(POLICY_HEADER)
     judge = [partial(judge_item, runtime, item, request.state.caller, header_policy) for item in items]

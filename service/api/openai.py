@@ -6,7 +6,7 @@ known are ignored, as clients of the original expect. What is Weir's own stands 
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,14 @@ from starlette.responses import Response
 
 from service.api.body import check_text, each, parse, read_json, while_connected
 from service.api.errors import json_response
+from service.api.quota import charge
 from service.api.schema import ModerationsReply, takes
 from service.errors import BadInput, EmptyInput, TooManyItems, UnknownModel, Unsupported
 from service.taxonomy import CATEGORIES, OPENAI_CATEGORIES
 from service.types import Content, Verdict
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 KNOWN_MODELS = frozenset(
     {"omni-moderation-latest", "omni-moderation-2024-09-26", "text-moderation-latest", "text-moderation-stable"}
@@ -125,11 +126,13 @@ async def moderations(request: Request) -> Response:
     check_model(wanted.model, runtime.model)
     texts = to_texts(wanted.input, settings.max_items, settings.max_text_chars)
     policy = request.state.caller.choose_policy(request.headers.get(POLICY_HEADER))
+    await charge(request, len(texts))
     request.state.items = len(texts)
     request.state.chars = sum(map(len, texts))
     # No spans: this shape has no place for them, and they cost a second look.
-    judge = [partial(runtime.moderate, Content(text, policy=policy, explain=False)) for text in texts]
+    scope = request.state.caller.name
+    judge = [partial(runtime.moderate, Content(text, policy=policy, explain=False, scope=scope)) for text in texts]
     verdicts = await while_connected(request, each(judge))
     request.state.action = max(verdict.action for verdict in verdicts).wire
     results = [to_result(verdict) for verdict in verdicts]
-    return json_response({"id": "modr-" + uuid.uuid4().hex, "model": runtime.model, "results": results})
+    return json_response({"id": "modr-" + secrets.token_hex(16), "model": runtime.model, "results": results})

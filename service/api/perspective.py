@@ -21,12 +21,13 @@ from service.api.errors import NotFound, json_response
 from service.api.google import BATCH_PATH, google_error
 from service.api.multipart import Part, read_parts, write_parts
 from service.api.perspective_desk import Desk
+from service.api.quota import charge, charge_caller
 from service.errors import BadInput, WeirError
 from service.log import describe
 from service.types import Verdict
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 ANALYZE_PATH = f"/{VERSION}/comments:analyze"
 SUGGEST_PATH = f"/{VERSION}/comments:suggestscore"
@@ -54,6 +55,7 @@ async def analyze(request: Request) -> Response:
     """Scores of the requested attributes; what feedback needs stands in headers, where no client stumbles over it."""
     desk = _desk(request)
     body = await request.body()
+    await charge(request, 1)
     work = desk.analyze(body, request.state.caller, request.headers.get(POLICY_HEADER))
     answer, verdict = await while_connected(request, work)
     request.state.action = verdict.action.wire
@@ -117,6 +119,7 @@ async def answer_part(
 async def _call(desk: Desk, part: Part, caller: Caller) -> dict[str, Any]:
     header_policy = dict(part.headers).get(POLICY_HEADER.encode(), b"").decode("latin-1") or None
     if part.method == "POST" and part.path == ANALYZE_PATH:
+        await charge_caller(desk.runtime.limits, caller, 1)
         return (await desk.analyze(part.body, caller, header_policy))[0]
     if part.method == "POST" and part.path == SUGGEST_PATH:
         return await desk.suggest(part.body, caller, header_policy)

@@ -2,14 +2,15 @@
 
 Owns the meaning of analyze and suggestscore. Refuses to know how requests are spelt (`perspective_requests`), how they
 arrive (`perspective`), what an attribute is made of (`attributes`) and what becomes of a suggestion (`feedback`).
-Nothing of a comment is kept, with doNotStore or without. Answers hold scores only: no policy decides in them.
+Nothing of a comment is kept with doNotStore; without, scores may be cached, and never its text. Answers hold scores
+only: no policy decides in them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from service.api.auth import Caller
@@ -22,7 +23,7 @@ from service.sentences import sentences, utf16_offsets
 from service.types import Content, Span, Verdict
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 MOST_SPANS = 100  # of one comment; sentences of a longer one share a span
 LEAST_HARMFUL = 0.5  # of a suggested score, from which it says that the comment was rejected
@@ -50,7 +51,7 @@ class Desk:
         if comment.languages:
             self._check(wanted.requested, comment.languages, self._supports(comment.languages), wanted.drop_unsupported)
         policy = self._policy(caller, header_policy, comment.community)
-        content = Content(comment.view.text, comment.context, policy=policy, explain=False)
+        content = _content(comment, policy, caller)
         async with self.gate:
             verdict = await self.runtime.moderate(content)
         _check_whole(verdict)
@@ -85,7 +86,7 @@ class Desk:
                 truths[attribute.truth] = truths.get(attribute.truth, False) or value >= LEAST_HARMFUL
         if truths:
             policy = self._policy(caller, header_policy, comment.community)
-            content = Content(comment.view.text, comment.context, policy=policy, explain=False)
+            content = _content(comment, policy, caller)
             # Of a key, not of a session: whoever has a key can open as many sessions as they like.
             reviewer = "/".join(part for part in (caller.name, "perspective") if part)
             async with self.gate:
@@ -113,7 +114,7 @@ class Desk:
 
     async def _judge(self, content: Content, text: str) -> Verdict:
         async with self.gate:
-            verdict = await self.runtime.judge(Content(text, content.context, policy=content.policy, explain=False))
+            verdict = await self.runtime.judge(replace(content, text=text))
         _check_whole(verdict)
         return verdict
 
@@ -156,6 +157,17 @@ class Desk:
         for name in names:
             if not drop and not (supported and name in self.attributes.scored):
                 refuse_languages(name, languages, detected=detected)
+
+
+def _content(comment: Comment, policy: str, caller: Caller) -> Content:
+    return Content(
+        comment.view.text,
+        comment.context,
+        policy=policy,
+        explain=False,
+        scope=caller.name,
+        store=comment.store,
+    )
 
 
 def _check_whole(verdict: Verdict) -> None:

@@ -33,6 +33,7 @@ class Comment:
     languages: tuple[str, ...]
     community: str = field(repr=False)
     client_token: str | None = field(repr=False)
+    store: bool  # without, nothing of it enters a cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ def _comment(fields: Fields) -> Comment:
         fields.texts("languages"),
         fields.text("community_id"),
         None if token is None else fields.text("client_token"),
+        not fields.flag("do_not_store"),
     )
 
 

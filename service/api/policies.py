@@ -32,7 +32,7 @@ from service.records import Chain, Lines
 from service.taxonomy import CATEGORIES
 
 if TYPE_CHECKING:
-    from service.wiring import Runtime
+    from service.runtime import Runtime
 
 MOST_VERSIONS = 100
 

@@ -41,6 +41,7 @@ class ModerateReply(TypedDict):
     """A verdict. `action` is allow, flag, review or block; `flagged` is everything but allow.
 
     `receipt` is what feedback is given with; `audit` asks for a review whatever the verdict says: it was drawn.
+    `cached`: the same content had been judged before, and no stage ran.
     """
 
     id: str
@@ -59,6 +60,7 @@ class ModerateReply(TypedDict):
     model: str
     timings_ms: dict[str, float]
     audit: bool
+    cached: bool
     receipt: NotRequired[str]
     constitution: NotRequired[dict[str, Any]]
 
@@ -76,6 +78,22 @@ class ErrorFacts(TypedDict):
     message: str
     param: str | None
     request_id: str
+
+
+class PolicyInForce(TypedDict):
+    """A policy's version; `number` is that of its thresholds, 0 for its own."""
+
+    version: str
+    preset: str
+    number: int
+
+
+class ReloadReply(TypedDict):
+    """What is in force now, and the model that was before."""
+
+    model: str
+    before: str
+    policies: dict[str, PolicyInForce]
 
 
 class ErrorReply(TypedDict):

@@ -1,13 +1,16 @@
-"""A bounded queue in front of long-lived worker threads: who waits, who runs, and who is told no.
+"""A bounded line in front of long-lived worker threads: who waits, who runs, and who is told no.
 
-Owns waiting items, worker threads and their health. Refuses to know what an item is.
+Owns admission, worker threads and their health. Refuses to know what an item is, and in which order items are taken
+(`waiting`).
 
-Promises, each a test: waiting is bounded (Overloaded at once); an item whose caller went away is not computed; an
-exception reaches exactly the item that caused it; a worker that dies fails its item, is seen at once in `alive`, and
-leaves nobody waiting; closing answers what is in flight and fails what still waits.
+Promises, each a test: waiting is bounded (Overloaded at once); an item whose callers went away, or whose budget is
+over, is not computed; equal items at the same time are computed once; an exception reaches exactly the item that
+caused it; a worker that dies fails its items, is seen at once in `alive`, and leaves nobody waiting; closing answers
+what was accepted.
 
-Every item is computed alone, unpadded: int8 activations are scaled over a whole batch, so company would change a
-score, and on a CPU a batch of one costs no throughput.
+A worker takes a small group of items at a time by itself and posts their results in one call, since each call wakes
+the event loop. Every item is computed alone, unpadded: int8 activations are scaled over a whole batch, so company
+would change a score, and on a CPU a batch of one costs no throughput.
 """
 
 from __future__ import annotations
@@ -16,30 +19,32 @@ import asyncio
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic
 
-from service.errors import Overloaded, ScorerFailed
+from service.backends.waiting import QUICK_TOKENS, Item, Line, Result, Waiting
+from service.errors import DeadlineExceeded, Overloaded, ScorerFailed
 from service.metrics import Metrics
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+SLICE_ITEMS = 32  # of one submission at a time at most, so that a long text does not fill the line
+GROUP_ITEMS = 8  # that a worker takes at once
+GROUP_TOKENS = 192  # a window's worth: the first answer of a group waits for its last one
+JOIN_S = 10.0  # what was accepted is given this long when closing
+_SMOOTHING = 0.05  # weight of the newest group in the cost per token
 
-SLICE_ITEMS = 32  # of one caller at a time at most, so that a long text does not stand before everyone else
-JOIN_S = 10.0  # a worker that is still computing when closing is given this long
+Outcome = tuple[Waiting[Item, Result], Result | None, Exception | None]
 
 
-@dataclass(slots=True)
-class _Waiting(Generic[Item, Result]):
-    item: Item
-    answer: asyncio.Future[Result]
-    since: float
+def one_token(item: object) -> int:
+    """The cost of an item where all cost the same."""
+    return 1
 
 
 class Batcher(Generic[Item, Result]):
-    """Runs `compute` on items in `workers` threads. Must be opened and closed on one event loop."""
+    """Runs `compute` on items in `workers` threads. Must be opened, used and closed on one event loop.
+
+    `tokens` names an item's cost; `budget_s` is the longest that anyone waits for an item before it is worthless.
+    """
 
     def __init__(
         self,
@@ -48,17 +53,26 @@ class Batcher(Generic[Item, Result]):
         workers: int,
         max_items: int,
         metrics: Metrics,
+        tokens: Callable[[Item], int] = one_token,
         slice_items: int = SLICE_ITEMS,
+        budget_s: float = 60.0,
     ) -> None:
         self._compute = compute
+        self._tokens = tokens
+        self._budget_s = budget_s
         self._max_items = max_items
-        self._slice_items = slice_items
+        self._slice_items = max(1, min(slice_items, max_items // 4))
         self._metrics = metrics
-        self._waiting: deque[_Waiting[Item, Result]] = deque()
-        self._work: queue.SimpleQueue[_Waiting[Item, Result] | None] = queue.SimpleQueue()
-        self._idle = workers
-        self._in_flight: set[asyncio.Future[Result]] = set()
-        self._closing = False
+        self._line: Line[Item, Result] = Line(max_items)
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._admitted = 0  # items of submissions under way, a slice of each at most
+        self._open: dict[Waiting[Item, Result], None] = {}  # unanswered, in order of arrival
+        self._flying: dict[bytes, Waiting[Item, Result]] = {}
+        self._token_s = 0.0  # seconds that a worker needs for a token, as measured
+        self._closing = False  # nothing new is taken
+        self._stopped = False  # nothing more is begun
+        self._drained = asyncio.Event()
+        self._drained.set()
         self._loop = asyncio.get_running_loop()
         self._threads = [
             threading.Thread(target=self._serve, name=f"weir-worker-{n}", daemon=True) for n in range(workers)
@@ -74,107 +88,193 @@ class Batcher(Generic[Item, Result]):
     @property
     def depth(self) -> int:
         """Items that wait."""
-        return len(self._waiting)
+        return self._line.items
 
-    async def submit(self, items: Sequence[Item]) -> list[Result]:
-        """Results in the order of the items.
+    @property
+    def capacity(self) -> int:
+        """Items that may wait."""
+        return self._max_items
 
-        Raises Overloaded when there is no room, ScorerFailed when the workers are gone, and what `compute` raised.
+    @property
+    def expected_wait_s(self) -> float:
+        """Seconds that a short text coming now would wait for a worker, from what waits and the cost of late."""
+        quick, long = self._line.tokens
+        return (quick + min(quick, long)) * self._token_s / len(self._threads)
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds until all that waits now is computed."""
+        return sum(self._line.tokens) * self._token_s / len(self._threads)
+
+    async def submit(self, items: Sequence[Item], keys: Sequence[bytes] | None = None) -> list[Result]:
+        """Results in the order of the items. With `keys`, an item that is in flight for another caller is joined.
+
+        Raises Overloaded when there is no room, DeadlineExceeded when the budget is over, ScorerFailed when the
+        workers are gone, and what `compute` raised.
         """
-        results: list[Result] = []
-        step = max(1, min(self._slice_items, self._max_items // 4))
-        for begin in range(0, len(items), step):
-            results.extend(await self._submit_slice(items[begin : begin + step]))
-        return results
-
-    async def _submit_slice(self, items: Sequence[Item]) -> list[Result]:
         if not self.alive:
             raise ScorerFailed("The model's workers are not running.")
-        if len(self._waiting) + len(items) > self._max_items:  # those who went away do not count
-            self._waiting = deque(entry for entry in self._waiting if not entry.answer.done())
-        if len(self._waiting) + len(items) > self._max_items:
+        step = self._slice_items
+        new = sum(key not in self._flying for key in keys) if keys else len(items)
+        held = min(step, new)  # who only joins takes no room
+        if self._admitted + held > self._max_items + len(self._threads):  # what runs does not wait
             raise Overloaded("Too many texts are waiting; try again later.")
-        now = time.perf_counter()
-        futures = [self._loop.create_future() for _ in items]
-        for item, future in zip(items, futures, strict=True):
-            self._waiting.append(_Waiting(item, future, now))
-        self._dispatch()
+        self._admitted += held
+        self._drained.clear()
+        since = time.perf_counter()
+        costs = [self._tokens(item) for item in items]
+        total = sum(costs)
+        results: list[Result] = []
         try:
-            return list(await asyncio.gather(*futures))
+            for begin in range(0, len(items), step):
+                fresh: list[Waiting[Item, Result]] = []
+                entries = [
+                    self._enter(items[n], keys[n] if keys else None, costs[n], since, total, fresh)
+                    for n in range(begin, min(begin + step, len(items)))
+                ]
+                results.extend(await self._await_answers(entries, fresh, total))
         finally:
-            for future in futures:
-                future.cancel()
+            self._admitted -= held
+            if self._admitted == 0:
+                self._drained.set()
+        return results
 
-    def _dispatch(self) -> None:
-        """Hand waiting items to idle workers; items whose caller went away are dropped."""
-        while self._idle > 0 and self._waiting:
-            entry = self._waiting.popleft()
+    def _enter(
+        self,
+        item: Item,
+        key: bytes | None,
+        tokens: int,
+        since: float,
+        total: int,
+        fresh: list[Waiting[Item, Result]],
+    ) -> Waiting[Item, Result]:
+        """The entry that computes this item: one in flight, or a new one, which is added to `fresh`."""
+        expires = since + self._budget_s
+        flying = None if key is None else self._flying.get(key)
+        if flying is not None:
+            flying.wanted += 1
+            flying.expires = max(flying.expires, expires)
+            self._metrics.joins.labels("scores").inc()
+            return flying
+        answer: asyncio.Future[Result] = self._loop.create_future()
+        entry = Waiting(item, key, tokens, since, expires, answer, quick=total <= QUICK_TOKENS)
+        if key is not None:
+            self._flying[key] = entry
+        self._open[entry] = None
+        fresh.append(entry)
+        return entry
+
+    async def _await_answers(
+        self, entries: Sequence[Waiting[Item, Result]], fresh: Sequence[Waiting[Item, Result]], total: int
+    ) -> list[Result]:
+        try:
+            if self._stopped:  # a worker died since the slice before this one
+                raise ScorerFailed("The model's workers are not running.")
+            for _ in range(self._line.put(fresh, total)):
+                self._wake.put(None)
+            self._metrics.queue_depth.set(self.depth)
+            # Not `gather`: it would cancel answers that others wait for too.
+            await asyncio.wait([entry.answer for entry in entries], return_when=asyncio.FIRST_EXCEPTION)
+            failed = next((e.answer for e in entries if e.answer.done() and e.answer.exception() is not None), None)
+            return [failed.result()] if failed is not None else [entry.answer.result() for entry in entries]
+        finally:
+            self._leave(entries)
+
+    def _leave(self, entries: Sequence[Waiting[Item, Result]]) -> None:
+        """One caller less wants these; what nobody wants any more is given up."""
+        abandoned = []
+        for entry in entries:
+            entry.wanted -= 1
             if entry.answer.done():
-                continue
-            self._idle -= 1
-            self._in_flight.add(entry.answer)
-            self._metrics.queue_wait_seconds.observe(time.perf_counter() - entry.since)
-            self._metrics.batch_items.observe(1)
-            self._work.put(entry)
-        self._metrics.queue_depth.set(len(self._waiting))
+                _ = entry.answer.cancelled() or entry.answer.exception()  # seen, or asyncio would log it
+            elif entry.wanted == 0:
+                entry.answer.cancel()
+                self._close_entry(entry)
+                abandoned.append(entry)
+        if abandoned:
+            self._metrics.uncomputed.labels("abandoned").inc(self._line.forget(abandoned))
+
+    def _close_entry(self, entry: Waiting[Item, Result]) -> None:
+        self._open.pop(entry, None)
+        if entry.key is not None and self._flying.get(entry.key) is entry:
+            del self._flying[entry.key]
 
     def _serve(self) -> None:
-        """A worker thread: one item after the other until it is told to stop."""
-        while (entry := self._work.get()) is not None:
-            if entry.answer.cancelled():
-                self._post(entry, None, None)
+        """A worker thread: one group after the other until it is told to stop."""
+        while not self._stopped:
+            group = self._line.take(len(self._threads), GROUP_ITEMS, GROUP_TOKENS)
+            if not group:
+                self._wake.get()
                 continue
-            try:
-                result = self._compute(entry.item)
-            except Exception as error:
-                self._post(entry, None, error)
-            except BaseException:
-                self._post(entry, None, ScorerFailed("A model worker died."), died=True)
-                return  # the thread ends without a traceback, which could quote the item
-            else:
-                self._post(entry, result, None)
+            self._metrics.queue_depth.set(self._line.items)
+            begun = time.perf_counter()
+            outcomes: list[Outcome[Item, Result]] = []
+            tokens = 0
+            for entry in group:
+                if entry.answer.done():
+                    continue
+                try:
+                    if entry.expires <= time.perf_counter():
+                        raise DeadlineExceeded("The text waited for too long.")
+                    tokens += entry.tokens
+                    outcomes.append((entry, self._compute(entry.item), None))
+                except Exception as error:
+                    outcomes.append((entry, None, error))
+                except BaseException:
+                    outcomes.extend((entry, None, ScorerFailed("A model worker died.")) for entry in group)
+                    self._post(outcomes, begun, tokens, died=True)
+                    return  # the thread ends without a traceback, which could quote the item
+            self._post(outcomes, begun, tokens)
 
-    def _post(
-        self, entry: _Waiting[Item, Result], result: Result | None, error: Exception | None, *, died: bool = False
-    ) -> None:
+    def _post(self, outcomes: list[Outcome[Item, Result]], begun: float, tokens: int, *, died: bool = False) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._settle, entry.answer, result, error, died)
+            self._loop.call_soon_threadsafe(self._settle, outcomes, begun, time.perf_counter(), tokens, died)
         except RuntimeError:  # the loop has closed: nobody is left to tell
             return
 
     def _settle(
-        self, answer: asyncio.Future[Result], result: Result | None, error: Exception | None, died: bool
+        self, outcomes: list[Outcome[Item, Result]], begun: float, ended: float, tokens: int, died: bool
     ) -> None:
-        self._in_flight.discard(answer)
-        if not answer.done():
+        """Answer a group, on the event loop."""
+        for entry, result, error in outcomes:
+            self._metrics.queue_wait_seconds.observe(begun - entry.since)
+            self._close_entry(entry)
+            if isinstance(error, DeadlineExceeded):
+                self._metrics.uncomputed.labels("expired").inc()
+            if entry.answer.done():
+                continue
             if error is not None:
-                answer.set_exception(error)
+                entry.answer.set_exception(error)
             else:
-                answer.set_result(result)  # type: ignore[arg-type]
+                entry.answer.set_result(result)  # type: ignore[arg-type]
+        self._metrics.batch_items.observe(len(outcomes))
+        self._metrics.batch_tokens.observe(tokens)
+        if tokens:
+            cost = (ended - begun) / tokens
+            self._token_s += (cost - self._token_s) * (_SMOOTHING if self._token_s else 1.0)
         if died:
             self._closing = True
-            self._fail_waiting("A model worker died.")
-            return
-        self._idle += 1
-        self._dispatch()
+            self._stop("A model worker died.", self._line.clear())
 
-    def _fail_waiting(self, message: str) -> None:
-        while self._waiting:
-            entry = self._waiting.popleft()
+    def _stop(self, message: str, unanswered: Iterable[Waiting[Item, Result]]) -> None:
+        """End the workers after what they hold, and fail what they will not come to."""
+        self._stopped = True
+        for entry in list(unanswered):
+            self._close_entry(entry)
             if not entry.answer.done():
                 entry.answer.set_exception(ScorerFailed(message))
-        self._metrics.queue_depth.set(0)
+        for _ in self._threads:
+            self._wake.put(None)
 
     async def close(self) -> None:
-        """Answer what is in flight, fail what waits, end the threads."""
+        """Take nothing new, answer what was accepted, end the threads."""
         self._closing = True
-        self._fail_waiting("The service is stopping.")
-        if self._in_flight:
-            await asyncio.wait(self._in_flight, timeout=JOIN_S)
-        for answer in self._in_flight:  # a worker that hangs must not keep its caller
-            if not answer.done():
-                answer.set_exception(ScorerFailed("The service is stopping."))
-        for _ in self._threads:
-            self._work.put(None)
+        try:
+            async with asyncio.timeout(JOIN_S):
+                await self._drained.wait()
+        except TimeoutError:  # a worker that hangs must not keep its caller
+            pass
+        self._line.clear()
+        self._stop("The service is stopping.", self._open)
         for thread in self._threads:
             await asyncio.to_thread(thread.join, JOIN_S)

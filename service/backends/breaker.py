@@ -1,58 +1,62 @@
-"""A breaker and a budget in front of something that costs time or money. Pure but for the clock that is handed in.
+"""Keeps away from what fails, and lets it back once it answers again.
 
-Owns when a call may be made. Refuses to know what is called.
+Owns the state of one breaker: closed, open, half open. Refuses to know what is called.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import time
 from collections.abc import Callable
+
+FAILURES = 3  # one after the other that open it: a single slow answer is no outage
+PAUSE_S = 0.5  # before the first trial
+MOST_PAUSE_S = 4.0  # each trial that fails doubles the pause up to this
 
 
 class Breaker:
-    """Opens after `failures` in a row; after `rest_s` lets one call through, which closes it or opens it again."""
+    """Ask `ready` before a call, and tell what became of it. Belongs to one event loop."""
 
-    def __init__(self, clock: Callable[[], float], *, failures: int = 5, rest_s: float = 20.0) -> None:
+    def __init__(self, on_change: Callable[[bool], None], clock: Callable[[], float] = time.monotonic) -> None:
+        """`on_change` is told True when it opens and False when it closes."""
+        self._on_change = on_change
         self._clock = clock
-        self._most = failures
-        self._rest_s = rest_s
-        self._failed = 0
-        self._open_since: float | None = None
+        self._failures = 0
+        self._pause_s = PAUSE_S
+        self._open_until: float | None = None
+        self._trying = False
 
-    def admits(self) -> bool:
-        """Whether a call may be made now. Of a breaker that has rested the first caller is let through, alone."""
-        if self._open_since is None:
-            return True
-        if self._clock() - self._open_since < self._rest_s:
-            return False
-        self._open_since = self._clock()
-        return True
+    @property
+    def closed(self) -> bool:
+        """Whether calls pass freely."""
+        return self._open_until is None
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call may be made now: it is closed, or it is time for a trial and none is under way."""
+        return self._open_until is None or (not self._trying and self._clock() >= self._open_until)
+
+    def begin(self) -> None:
+        """A call is made: while open, it is the trial."""
+        self._trying = not self.closed
 
     def succeeded(self) -> None:
-        """Close."""
-        self._failed, self._open_since = 0, None
+        """The call was answered."""
+        self._failures = 0
+        self._pause_s = PAUSE_S
+        self._trying = False
+        if not self.closed:
+            self._open_until = None
+            self._on_change(False)
 
     def failed(self) -> None:
-        """Count a failure; open at the limit."""
-        self._failed += 1
-        if self._failed >= self._most:
-            self._open_since = self._clock()
-
-
-class Budget:
-    """At most `per_minute` calls in any sixty seconds."""
-
-    def __init__(self, clock: Callable[[], float], per_minute: int) -> None:
-        self._clock = clock
-        self._most = per_minute
-        self._made: deque[float] = deque()
-
-    def take(self) -> bool:
-        """Whether one more call may be made; if so, it counts."""
-        now = self._clock()
-        while self._made and now - self._made[0] >= 60.0:
-            self._made.popleft()
-        if len(self._made) >= self._most:
-            return False
-        self._made.append(now)
-        return True
+        """The call failed, or took too long."""
+        self._failures += 1
+        if self._trying:
+            self._pause_s = min(MOST_PAUSE_S, 2 * self._pause_s)
+        elif self._failures < FAILURES or not self.closed:
+            return
+        opened = self.closed
+        self._trying = False
+        self._open_until = self._clock() + self._pause_s
+        if opened:
+            self._on_change(True)

@@ -4,16 +4,16 @@ Owns which layers are read. Refuses to know what for.
 
 The classifier's last layers have forgotten what does not bear on harm: on principles that it was not trained for, the
 mean of the second to fourth block told violation from near-miss with an AUROC of 0.92, the `embedding` output 0.77.
-They are computed anyway, so reading them costs nothing and changes no score.
+That they can be read changes no score and no cost of one; reading them is a run of the graph.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-import threading
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,6 +24,13 @@ LEAST_TOKENS = 4  # fewer are no sentence of their own: "No. 5", "e.g."
 MOST_RECENT = 256  # inputs whose states are kept, a few kilobytes each
 
 _MODEL_GRAPH, _GRAPH_OUTPUT, _VALUE_NAME = 7, 12, 1  # field numbers of onnx.proto
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Token ids of a text, without [CLS] and [SEP], whose inner states are wanted instead of its logits."""
+
+    ids: list[int]
 
 
 def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
@@ -79,26 +86,23 @@ def pool(states: Sequence[Vectors], ranges: Sequence[tuple[int, int]]) -> Vector
 
 
 class RecentVectors:
-    """States of the latest inputs, under a keyed hash of their tokens; worker threads put, the event loop takes."""
+    """States of the latest inputs that were read, under a keyed hash of their tokens. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
-        self._lock = threading.Lock()
         self._kept: OrderedDict[bytes, Vectors] = OrderedDict()
 
-    def _name(self, ids: Sequence[int]) -> bytes:
+    def name(self, ids: Sequence[int]) -> bytes:
+        """What an input is called here."""
         return hashlib.blake2b(np.asarray(ids, dtype=np.int32).tobytes(), key=self._key, digest_size=16).digest()
 
-    def keep(self, ids: Sequence[int], vectors: Vectors) -> None:
+    def keep(self, name: bytes, vectors: Vectors) -> None:
         """Keep one, and forget the oldest beyond MOST_RECENT."""
-        name = self._name(ids)
-        with self._lock:
-            self._kept[name] = vectors
-            self._kept.move_to_end(name)
-            if len(self._kept) > MOST_RECENT:
-                self._kept.popitem(last=False)
+        self._kept[name] = vectors
+        self._kept.move_to_end(name)
+        if len(self._kept) > MOST_RECENT:
+            self._kept.popitem(last=False)
 
-    def get(self, ids: Sequence[int]) -> Vectors | None:
-        """The states of this input, if it was computed a moment ago."""
-        with self._lock:
-            return self._kept.get(self._name(ids))
+    def get(self, name: bytes) -> Vectors | None:
+        """The states of this input, if it was read a moment ago."""
+        return self._kept.get(name)

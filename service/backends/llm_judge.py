@@ -18,7 +18,8 @@ from typing import Any
 
 import httpx
 
-from service.backends.breaker import Breaker, Budget
+from service.backends.breaker import Breaker
+from service.backends.budget import Budget
 from service.constitution.judge_prompt import PROMPT_VERSION, SCHEMA, Question, ask, read
 from service.constitution.opinion import Case, Opinion
 from service.errors import JudgeBudgetSpent, JudgeFailed
@@ -44,9 +45,10 @@ class LlmJudge:
         *,
         per_minute: int,
         timeout_s: float,
+        on_breaker: Callable[[bool], None],
         clock: Callable[[], float] = time.monotonic,
-        breaker: Breaker | None = None,
     ) -> None:
+        """`on_breaker` is told True when calls are given up for a while, False when they are made again."""
         self._client = client
         self._url = url.rstrip("/")
         self._model = model
@@ -54,7 +56,7 @@ class LlmJudge:
         self._headers = _headers(key, anthropic=self._anthropic)
         self._timeout_s = timeout_s
         self._budget = Budget(clock, per_minute)
-        self._breaker = breaker or Breaker(clock)
+        self._breaker = Breaker(on_breaker, clock)
         self._secret = secrets.token_bytes(32)
         self._kept: OrderedDict[bytes, Opinion] = OrderedDict()
 
@@ -64,12 +66,15 @@ class LlmJudge:
         known = self._kept.get(name)
         if known is not None:
             return known
-        if not self._breaker.admits():
+        if not self._breaker.ready:
             raise JudgeFailed("breaker_open")
         question = ask(case)
+        self._breaker.begin()
         try:
             opinion = read(await self._answer(question), question.canary, case)
-        except JudgeBudgetSpent:
+        except (JudgeBudgetSpent, asyncio.CancelledError):
+            if not self._breaker.closed:  # a trial without an end would be the last one
+                self._breaker.failed()
             raise
         except JudgeFailed:
             self._breaker.failed()
@@ -132,10 +137,12 @@ class LlmJudge:
         await self._client.aclose()
 
 
-def open_llm_judge(url: str, model: str, key: str | None, *, per_minute: int, timeout_s: float) -> LlmJudge:
+def open_llm_judge(
+    url: str, model: str, key: str | None, *, per_minute: int, timeout_s: float, on_breaker: Callable[[bool], None]
+) -> LlmJudge:
     """A judge with a client of its own, which follows no redirect: a key goes to one host only."""
     client = httpx.AsyncClient(timeout=httpx.Timeout(timeout_s), follow_redirects=False, trust_env=False)
-    return LlmJudge(client, url, model, key, per_minute=per_minute, timeout_s=timeout_s)
+    return LlmJudge(client, url, model, key, per_minute=per_minute, timeout_s=timeout_s, on_breaker=on_breaker)
 
 
 def _headers(key: str | None, *, anthropic: bool) -> dict[str, str]:

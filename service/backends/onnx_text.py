@@ -12,20 +12,24 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from service.backends.artifact import Artifact
 from service.backends.batcher import SLICE_ITEMS, Batcher
-from service.backends.inner_states import STATES, RecentVectors, cut_sentences, pool, with_outputs
+from service.backends.cache import Ids, Logits, ScoreCache
+from service.backends.inner_states import STATES, RecentVectors, Unread, cut_sentences, pool, with_outputs
 from service.constitution.reading import Reading, Vectors
 from service.errors import ArtifactInvalid, ScorerFailed
 from service.metrics import Metrics
 from service.types import Kind, Scores, Span
 
 CLS, SEP = 101, 102
-Ids = tuple[list[int], int]  # token ids, and how many of them are the first segment's
-Logits = NDArray[np.float32]
+RUN_TOKENS = 8
+
+
+def cost_in_tokens(item: Ids | Unread) -> int:
+    """What an input costs, as the tokens that would take that long: the fixed part of a run is worth some."""
+    return len(item.ids if isinstance(item, Unread) else item[0]) + RUN_TOKENS
 
 
 def open_session(artifact: Artifact, threads: int) -> ort.InferenceSession:
@@ -70,9 +74,12 @@ class OnnxTextScorer:
         threads: int,
         max_items: int,
         metrics: Metrics,
+        cache: ScoreCache,
         slice_items: int = SLICE_ITEMS,
+        budget_s: float = 60.0,
     ) -> None:
         self.artifact = artifact
+        self._cache = cache
         self._session = open_session(artifact, threads)
         self._tokenizer = open_tokenizer(artifact)
         self._unknown = self._tokenizer.token_to_id("[UNK]")
@@ -81,8 +88,14 @@ class OnnxTextScorer:
         marks = (self._tokenizer.token_to_id(mark) for mark in ".!?")
         self._ends = frozenset(mark for mark in marks if mark is not None)
         self._recent = RecentVectors()
-        self._batcher: Batcher[Ids, tuple[Logits, Vectors]] = Batcher(
-            self.compute, workers=workers, max_items=max_items, metrics=metrics, slice_items=slice_items
+        self._batcher: Batcher[Ids | Unread, Logits | Vectors] = Batcher(
+            self._compute,
+            workers=workers,
+            max_items=max_items,
+            metrics=metrics,
+            tokens=cost_in_tokens,
+            slice_items=slice_items,
+            budget_s=budget_s,
         )
         self._scaling: dict[Kind, list[tuple[str, int, float, float]]] = {
             kind: [
@@ -102,14 +115,49 @@ class OnnxTextScorer:
         """Whether the workers can take work."""
         return self._batcher.alive
 
-    async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind) -> list[Scores]:
-        """Calibrated scores of (text, context) pairs, in order; of a text beyond the window only its beginning."""
-        passes = await self._batcher.submit([self.tokenize(text, context) for text, context in pairs])
-        return [self.calibrate(logits, kind) for logits, _ in passes]
+    @property
+    def depth(self) -> int:
+        """Items that wait for the model."""
+        return self._batcher.depth
+
+    @property
+    def capacity(self) -> int:
+        """Items that may wait for the model."""
+        return self._batcher.capacity
+
+    @property
+    def expected_wait_s(self) -> float:
+        """Seconds that a short text coming now would wait for a worker."""
+        return self._batcher.expected_wait_s
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds until all that waits now is computed."""
+        return self._batcher.backlog_s
+
+    async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind, scope: str | None = "") -> list[Scores]:
+        """Calibrated scores of (text, context) pairs, in order; of a text beyond the window only its beginning.
+
+        What was computed for this scope before, or is being computed, is not computed again.
+        """
+        items = [self.tokenize(text, context) for text, context in pairs]
+        if scope is None:
+            computed = await self._batcher.submit(items)
+            return [self.calibrate(row, kind) for row in computed]
+        keys = self._cache.keys(items, scope)
+        found = await self._cache.find(keys)
+        missing = [n for n, row in enumerate(found) if row is None]
+        if missing:
+            wanted = [keys[n] for n in missing]
+            computed = await self._batcher.submit([items[n] for n in missing], wanted)
+            self._cache.keep(wanted, computed)
+            for n, row in zip(missing, computed, strict=True):
+                found[n] = row
+        return [self.calibrate(row, kind) for row in found if row is not None]
 
     async def read(self, text: str) -> Reading:
-        """The text's sentences as inner states. A text that has just been scored is not computed again."""
-        items: list[Ids] = []
+        """The text's sentences as inner states. A text that was read a moment ago is not computed again."""
+        items: list[Unread] = []
         spans: list[list[Span]] = []
         for window in self.windows(text):
             encoding = self._encode(text[window.start : window.end])
@@ -119,21 +167,30 @@ class OnnxTextScorer:
                 if token != self._unknown
             ][: self._room(())]
             ids = [token for token, _ in kept]
-            items.append(([CLS, *ids, SEP], len(ids) + 2))
+            items.append(Unread(ids))
             spans.append(
                 [
                     Span(window.start + kept[begin][1][0], window.start + kept[end - 1][1][1])
                     for begin, end in cut_sentences(ids, self._ends)
                 ]
             )
-        known = [self._recent.get(ids) for ids, _ in items]
-        missing = [n for n, vectors in enumerate(known) if vectors is None]
-        for n, (_, vectors) in zip(missing, await self._batcher.submit([items[n] for n in missing]), strict=True):
-            known[n] = vectors
-        found = [vectors for vectors in known if vectors is not None and len(vectors)]
+        found = [vectors for vectors in await self._vectors(items) if len(vectors)]
         if not found:
             return Reading.empty()
         return Reading(np.concatenate(found), tuple(span for group in spans for span in group))
+
+    async def _vectors(self, items: Sequence[Unread]) -> list[Vectors]:
+        """Inner states (S, L, H) of each input, remembered or computed."""
+        names = [self._recent.name(item.ids) for item in items]
+        known = [self._recent.get(name) for name in names]
+        missing = [n for n, vectors in enumerate(known) if vectors is None]
+        if missing:
+            wanted = [names[n] for n in missing]
+            computed = await self._batcher.submit([items[n] for n in missing], wanted)
+            for n, vectors in zip(missing, computed, strict=True):
+                self._recent.keep(names[n], vectors)
+                known[n] = vectors
+        return [vectors for vectors in known if vectors is not None]
 
     def tokenize(self, text: str, context: str = "") -> Ids:
         """Token ids of one input, at most `max_tokens`, the end of the context kept."""
@@ -142,27 +199,32 @@ class OnnxTextScorer:
         whole = [CLS, *ids, SEP]
         return ([*whole, *tail, SEP] if tail else whole), len(whole)
 
+    def _compute(self, item: Ids | Unread) -> Logits | Vectors:
+        return self.states(item) if isinstance(item, Unread) else self.run(item)
+
     def run(self, item: Ids) -> Logits:
         """Raw logits (C,) of one input, computed on the calling thread."""
-        return self.compute(item)[0]
-
-    def compute(self, item: Ids) -> tuple[Logits, Vectors]:
-        """Raw logits (C,) and the inner states of the sentences (S, L, H) of one input, on the calling thread."""
         ids, first = item
+        logits: Logits = self._outputs(["logits"], ids, first)[0][0]
+        if not np.isfinite(logits).all():  # not a number compares as no harm
+            raise ScorerFailed("The model gave something that is not a number.")
+        return logits
+
+    def states(self, item: Unread) -> Vectors:
+        """Inner states of the sentences (S, L, H) of one input, computed on the calling thread."""
+        ids = [CLS, *item.ids, SEP]
+        outputs = self._outputs(self._states, ids, len(ids))
+        return pool([state[0] for state in outputs], cut_sentences(item.ids, self._ends))
+
+    def _outputs(self, names: list[str], ids: list[int], first: int) -> Any:
+        """What the graph gives under these names, a batch of one, for `first` ids of a text and then its context."""
         row = np.array([ids], dtype=np.int64)
         segments = np.zeros_like(row)
         segments[0, first:] = 1
         try:
-            outputs: list[Any] = self._session.run(["logits", *self._states], {"ids": row, "segments": segments})
+            return self._session.run(names, {"ids": row, "segments": segments})
         except Exception as error:  # as in open_session
             raise ScorerFailed("The model could not be run.") from error
-        logits: Logits = outputs[0][0]
-        if not np.isfinite(logits).all():  # not a number compares as no harm
-            raise ScorerFailed("The model gave something that is not a number.")
-        vectors = pool([state[0] for state in outputs[1:]], cut_sentences(ids[1 : first - 1], self._ends))
-        if first == len(ids):  # a text read beside its context has other states
-            self._recent.keep(ids, vectors)
-        return logits, vectors
 
     def calibrate(self, logits: Logits, kind: Kind) -> Scores:
         """Probabilities by category from raw logits (C,)."""
@@ -209,8 +271,9 @@ class OnnxTextScorer:
         return self._tokenizer.encode(plain, add_special_tokens=False)
 
     async def close(self) -> None:
-        """Drain and end the workers."""
+        """Drain and end the workers, and let the model go: what refers to this in a circle is not soon collected."""
         await self._batcher.close()
+        del self._session, self._tokenizer
 
 
 def _sigmoid(odds: float) -> float:
@@ -218,11 +281,12 @@ def _sigmoid(odds: float) -> float:
 
 
 def _cut(offsets: Sequence[tuple[int, int]], width: int, overlap: int, length: int) -> list[Span]:
-    """Ranges of `width` tokens that share at least `overlap`, at equal strides, of more tokens than one range holds.
+    """Ranges of `width` tokens that share at least `overlap`, of more tokens than one range holds.
 
-    Equal strides leave no last range of a few tokens, which would be judged without what stands before it.
+    At fixed strides from the start, so that those of a text that grows stay what they were; the last one ends with the
+    text and is as wide as the others, since a few tokens would be judged without what stands before them.
     """
-    count = math.ceil((len(offsets) - overlap) / (width - overlap))
-    starts = [round(n * (len(offsets) - width) / (count - 1)) for n in range(count)]
+    last = len(offsets) - width
+    starts = [*range(0, last, width - overlap), last]
     spans = [Span(offsets[begin][0], offsets[begin + width - 1][1]) for begin in starts]
     return [Span(0, spans[0].end), *spans[1:-1], Span(spans[-1].start, length)]

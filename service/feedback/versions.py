@@ -95,6 +95,8 @@ class PolicyVersions:
         for name in self._base.policies:
             standing = self.standing(name)
             self._metrics.thresholds_number.labels(name).set(standing.number)
+        in_force = self._live.current.policies.values()
+        self._metrics.name_policies({policy.name: (policy.version, policy.preset) for policy in in_force})
         _log.info("thresholds refreshed", extra={"generation": generation})
         return True
 

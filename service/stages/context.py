@@ -37,7 +37,8 @@ class ContextStage:
         plain, *others = views(content.text)
         windows = self._scorer.windows(plain.text, context)
         spans = windows[:MOST_WINDOWS]
-        scored = await self._scorer.score([(plain.text[s.start : s.end], context) for s in spans], content.kind)
+        pairs = [(plain.text[span.start : span.end], context) for span in spans]
+        scored = await self._scorer.score(pairs, content.kind, content.cache_scope)
         detected: dict[str, float] = {}
         for finding in so_far:
             if not finding.overrides:

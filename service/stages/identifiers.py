@@ -27,7 +27,8 @@ TWO_STRONG = 0.98
 THREE_WEAK = 0.6
 _TOGETHER = 600  # code points within which weak identifiers are about one person
 _PHONE_WINDOW = 40  # code points around a run of digits that the phone matcher is shown
-_DIGITS = re.compile(r"\d")
+_DIGIT = re.compile(r"\d")
+_NO_DIGITS = bytes(code for code in range(128) if not chr(code).isdigit())
 _SEPARATED = r"(?:[ -]?\d)"
 _NOT_BEFORE = r"(?<![\w.,/#=-])"
 _NOT_AFTER = r"(?![\w/=]|[.,-]\d)"
@@ -50,11 +51,14 @@ _PASSPORT = re.compile(
     r"(?i)\b(?:passport|driver'?s licen[cs]e|driving licen[cs]e|national id|id card)\b[\s\w.:#]{0,20}?[\s:#]"
     r"(?=[A-Z0-9]{0,8}\d)([A-Z0-9]{6,14})\b(?<=\d[A-Z0-9])"
 )
+_DOCUMENT_GATE = re.compile(r"[pPdDnNiI\u0130\u0131](?i:assport|riv(?:er'?s|ing) licen|ational id|d card)")
 _EMAIL = re.compile(
     r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63}){0,4}\.[A-Za-z]{2,24}\b"
 )
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
 _VERSION_WORD = re.compile(r"(?i)(?:version|release|build|v)\s?$")
+_STREET_GATE = re.compile(r"\d[A-Za-z]?,? [A-Z\d]")
+_STREET_DE_GATE = re.compile(r"[eg.z] \d")
 _STREET = re.compile(
     r"(?<![\w.,/-])\d{1,5}[A-Za-z]?,? (?:[NSEW]\.? |North |South |East |West )?"
     r"(?:[A-Z][a-z'.-]{1,20} |\d{1,3}(?:st|nd|rd|th) )"
@@ -87,11 +91,13 @@ class IdentifierPatterns:
 
     def identifiers(self, text: str) -> list[Identifier]:
         """Every identifier, none overlapping a stronger one."""
-        has_digits = bool(_DIGITS.search(text))
+        digits = _count_digits(text)
         found: list[Identifier] = []
-        for kind, needs_digits, find in _FINDERS:
-            if kind in self.kinds and (has_digits or not needs_digits):
+        for kind, least, gate, find in _FINDERS:
+            if kind in self.kinds and digits >= least and (gate is None or gate.search(text)):
                 found += islice(find(text, self.region), MAX_CANDIDATES)
+        if not found:
+            return found
         found.sort(key=lambda seen: (-seen.score, seen.start))
         kept: list[Identifier] = []
         for seen in found:
@@ -107,6 +113,10 @@ class IdentifierPatterns:
                     Span(seen.start, seen.end))
             for index, seen in enumerate(_varied(found))
         ]  # fmt: skip
+
+
+def _count_digits(text: str) -> int:
+    return len(text.encode("ascii").translate(None, _NO_DIGITS)) if text.isascii() else len(_DIGIT.findall(text))
 
 
 def _varied(found: list[Identifier]) -> list[Identifier]:
@@ -226,19 +236,21 @@ def _addresses_ip(text: str, region: str) -> Iterator[Identifier]:
 
 
 def _streets(text: str, region: str) -> Iterator[Identifier]:
-    for pattern in (_STREET, _STREET_DE):
-        for match in pattern.finditer(text):
+    for gate, pattern in ((_STREET_GATE, _STREET), (_STREET_DE_GATE, _STREET_DE)):
+        for match in pattern.finditer(text) if gate.search(text) else ():
             yield Identifier("address", match.start(), match.end(), 0.3)
 
 
 _Finder = Callable[[str, str], Iterator[Identifier]]
-_FINDERS: tuple[tuple[str, bool, _Finder], ...] = (
-    ("card", True, _cards),
-    ("iban", True, _ibans),
-    ("ssn", True, _ssns),
-    ("document", True, _documents),
-    ("phone", True, _phones),
-    ("email", False, _emails),
-    ("ip", True, _addresses_ip),
-    ("address", True, _streets),
+# How many digits there must be, and a gate: part of what the finder looks for. A gate begins with what `re` scans for
+# quickly, where the whole pattern is tried at every letter.
+_FINDERS: tuple[tuple[str, int, re.Pattern[str] | None, _Finder], ...] = (
+    ("card", 13, re.compile(r"\d(?:[ -]?\d){12}"), _cards),
+    ("iban", 2, re.compile(r"[A-Z]{2}\d{2}"), _ibans),
+    ("ssn", 9, re.compile(r"\d{3}[- ]?\d{2}[- ]?\d{4}"), _ssns),
+    ("document", 1, _DOCUMENT_GATE, _documents),
+    ("phone", 7, re.compile(r"\d(?:[ ().\-/]{0,3}\d){6}"), _phones),
+    ("email", 0, None, _emails),
+    ("ip", 4, re.compile(r"\d\.\d"), _addresses_ip),
+    ("address", 1, None, _streets),
 )

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from service.normalize import View, views
+from service.normalize import LONG_CHARS, View, views
 from service.stages.identifiers import IdentifierPatterns
 from service.stages.lexicon import Lexicon, Match, Rule
 from service.types import Content, Finding, Span
@@ -24,7 +24,6 @@ WORDS_ALONE = 0.3  # what words may reach, one or many: under the default flag l
 _NEAR = 400  # code points between the best match and another that still adds to it
 _SHORT = 4  # letters; shorter patterns are trusted in the plain reading only
 _REPEATS = 4  # places per pattern and reading; the rest would say the same
-_LONG = 20_000  # code points from which the event loop is spared
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +58,26 @@ class KeywordStage:
 
     name = STAGE
 
-    def __init__(self, lexicon: Lexicon, identifiers: IdentifierPatterns | None = None) -> None:
-        """Both are immutable and may be shared between stages."""
+    def __init__(
+        self,
+        lexicon: Lexicon,
+        identifiers: IdentifierPatterns | None = None,
+        read: Callable[[str], Sequence[View]] = views,
+    ) -> None:
+        """All may be shared between stages; `read` gives a text's readings, the plain one first."""
         self._lexicon = lexicon
         self._identifiers = identifiers
+        self._read = read
 
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """Findings of the lexicon and, where there are identifier patterns, of those."""
-        if len(content.text) > _LONG:
+        if len(content.text) > LONG_CHARS:
             return await asyncio.to_thread(self._inspect, content.text)
         return self._inspect(content.text)
 
     def _inspect(self, text: str) -> list[Finding]:
         by_category: dict[str, list[_Seen]] = {}
-        readings = views(text)
+        readings = self._read(text)
         for seen in self._seen(readings):
             by_category.setdefault(seen.match.pattern.rule.category, []).append(seen)
         found = [finding for group in by_category.values() for finding in _best(group)]

@@ -6,13 +6,14 @@ thresholds, and how a score is computed.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from service.normalize import SPELLINGS, View, views
-from service.types import Content, Finding, Kind, Scorer, Scores, Span
+from service.normalize import LONG_CHARS, SPELLINGS, View, views
+from service.types import Content, Finding, Scorer, Scores, Span
 
 LOCATE_FROM = 0.2  # a category below this score has no place worth telling
 LOCATE_SHARE = 0.8  # a sentence is the place when it alone reaches this share of its window's score
@@ -46,22 +47,24 @@ class SemanticStage:
 
     name = "semantic"
 
-    def __init__(self, scorer: Scorer, *, window_shift: float) -> None:
+    def __init__(self, scorer: Scorer, *, window_shift: float, read: Callable[[str], Sequence[View]] = views) -> None:
+        """`read` gives a text's readings, the plain one first."""
         self._scorer = scorer
+        self._read = read
         self._window_shift = window_shift
 
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """Score the content's text alone, without its context."""
-        pieces = self._pieces(content.text)
-        scored = await self._scorer.score([(piece.text, "") for piece in pieces], content.kind)
-        scored = await self._without_numbers(pieces, scored, content.kind)
+        pieces = await self._pieces_of(content.text)
+        scored = await self._scorer.score([(piece.text, "") for piece in pieces], content.kind, content.cache_scope)
+        scored = await self._without_numbers(pieces, scored, content)
         best: dict[str, tuple[float, int]] = {}  # category -> (score, which piece)
         windows = sum(piece.view is pieces[0].view for piece in pieces)
         for n, scores in enumerate(scored):
             for category, score in scores.items():
                 if category not in best or score > best[category][0]:
                     best[category] = (score, n)
-        places = await self._locate(pieces, best, content.kind) if content.explain else {}
+        places = await self._locate(pieces, best, content) if content.explain else {}
         findings: list[Finding] = []
         for category, (score, n) in best.items():
             pooled = shift_for_windows(score, windows, self._window_shift)
@@ -75,9 +78,12 @@ class SemanticStage:
             )
         return findings
 
+    async def _pieces_of(self, text: str) -> list[Piece]:
+        return await asyncio.to_thread(self._pieces, text) if len(text) > LONG_CHARS else self._pieces(text)
+
     def _pieces(self, text: str) -> list[Piece]:
         """Every window of the first view, and those of the other views that the first one does not hold already."""
-        first, *others = telling_views(views(text))
+        first, *others = telling_views(self._read(text))
         pieces = [Piece(first, span) for span in self._scorer.windows(first.text)]
         for view in others:
             for span in self._scorer.windows(view.text):
@@ -86,7 +92,7 @@ class SemanticStage:
                     pieces.append(piece)
         return pieces
 
-    async def _without_numbers(self, pieces: Sequence[Piece], scored: list[Scores], kind: Kind) -> list[Scores]:
+    async def _without_numbers(self, pieces: Sequence[Piece], scored: list[Scores], content: Content) -> list[Scores]:
         """The scores, privacy of each piece lowered to what is left of it without the piece's numbers.
 
         Numbers are for the identifier patterns, which know check digits; to the classifier any phone number is a leak.
@@ -94,14 +100,16 @@ class SemanticStage:
         notable = [n for n, scores in enumerate(scored) if scores.get("privacy", 0.0) >= LOCATE_FROM]
         bare = {n: _NUMBER.sub(" ", pieces[n].text) for n in notable}
         bare = {n: text for n, text in bare.items() if text != pieces[n].text and text.strip()}
-        again = await self._scorer.score([(text, "") for text in bare.values()], kind) if bare else []
+        if not bare:
+            return scored
+        again = await self._scorer.score([(text, "") for text in bare.values()], content.kind, content.cache_scope)
         lowered = list(scored)
         for n, scores in zip(bare, again, strict=True):
             lowered[n] = {**scored[n], "privacy": min(scored[n]["privacy"], scores["privacy"])}
         return lowered
 
     async def _locate(
-        self, pieces: Sequence[Piece], best: dict[str, tuple[float, int]], kind: Kind
+        self, pieces: Sequence[Piece], best: dict[str, tuple[float, int]], content: Content
     ) -> dict[str, list[Span]]:
         """Score the sentences of the pieces that stand out, and name those that carry a category by themselves."""
         found: dict[str, list[Span]] = {}
@@ -115,7 +123,7 @@ class SemanticStage:
             if not 1 < len(sentences) <= MOST_SENTENCES:
                 continue
             texts = [(piece.text[s.start : s.end], "") for s in sentences]
-            scored: list[Scores] = await self._scorer.score(texts, kind)
+            scored: list[Scores] = await self._scorer.score(texts, content.kind, content.cache_scope)
             for category in categories:
                 line = LOCATE_SHARE * best[category][0]
                 ranked = sorted(zip(scored, sentences, strict=True), key=lambda pair: -pair[0][category])

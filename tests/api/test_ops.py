@@ -54,6 +54,7 @@ async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
     policy = "/v1/policies/{name}"
     assert set(api["paths"]) == {
         *("/v1/moderate", "/v1/moderate/batch", "/v1/moderations", "/v1/policy", "/v1/feedback"),
+        "/v1/admin/reload",
         *(
             policy,
             *(f"{policy}/{name}" for name in ("thresholds", "draft", "adapt", "rollback", "versions", "feedback")),

@@ -11,7 +11,7 @@ import pytest
 
 from service.backends import batcher as batcher_module
 from service.backends.batcher import Batcher
-from service.errors import Overloaded, ScorerFailed
+from service.errors import DeadlineExceeded, Overloaded, ScorerFailed
 from service.metrics import Metrics
 
 PATIENCE_S = 10.0  # nothing here takes long; whoever waits this long hangs
@@ -105,7 +105,6 @@ async def test_one_submit_never_holds_more_than_a_quarter_of_the_queue() -> None
     async with asyncio.timeout(PATIENCE_S):
         batcher = Batcher(compute, workers=1, max_items=16, metrics=Metrics())
         held = await put(batcher, "hold", *(f"item {n}" for n in range(99)))
-        assert batcher.depth == 3  # of a slice of four, one is with the worker
         work.gate.set()
         assert len(await held) == 100
         await batcher.close()
@@ -115,13 +114,15 @@ async def test_one_submit_never_holds_more_than_a_quarter_of_the_queue() -> None
 async def test_a_short_request_does_not_stand_behind_a_long_one() -> None:
     work = Work()
     async with opened(work, max_items=16) as batcher:
-        long = await put(batcher, "hold", *(f"item {n}" for n in range(99)))
+        held = await put(batcher, "hold")
+        await work.has_begun("hold")
+        long = await put(batcher, *(f"item {n}" for n in range(100)))
         short = await put(batcher, "short")
         work.gate.set()
         assert await short == ["SHORT"]
         assert not long.done()
-        await long
-    assert work.seen.index("short") == 4  # after the slice that was there before it
+        await asyncio.wait([held, long])
+    assert work.seen.index("short") <= 4  # at the latest after the slice that was there before it
 
 
 async def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
@@ -223,20 +224,22 @@ async def test_what_the_other_worker_holds_is_answered_when_one_dies() -> None:
         assert await held == ["HOLD"]
 
 
-async def test_closing_answers_what_runs_and_fails_what_waits() -> None:
+async def test_closing_answers_all_that_was_accepted_and_takes_nothing_new() -> None:
     work = Work()
     async with opened(work) as batcher:
-        held, waits = await put(batcher, "hold"), await put(batcher, "waits")
+        held, waits = await put(batcher, "hold"), await put(batcher, *(f"item {n}" for n in range(7)))
         await work.has_begun("hold")
         closing = asyncio.create_task(batcher.close())
-        assert isinstance((await outcomes(waits))[0], ScorerFailed)
+        await asyncio.sleep(0)
+        with pytest.raises(ScorerFailed):
+            await batcher.submit(["later"])
         assert not batcher.alive and not held.done() and not closing.done()
         work.gate.set()
-        assert await held == ["HOLD"]
+        assert await outcomes(held, waits) == [["HOLD"], [f"ITEM {n}" for n in range(7)]]  # slices of two
         await closing
         with pytest.raises(ScorerFailed):
             await batcher.submit(["later"])
-    assert work.seen == ["hold"]
+    assert "later" not in work.seen
 
 
 async def test_closing_ends_the_threads() -> None:
@@ -262,9 +265,48 @@ async def test_the_metrics_say_how_many_wait() -> None:
     work, metrics = Work(), Metrics()
     async with asyncio.timeout(PATIENCE_S):
         batcher = Batcher(work, workers=1, max_items=8, metrics=metrics)
-        tasks = [await put(batcher, item) for item in ("hold", "a", "b")]
+        tasks = [await put(batcher, "hold")]
+        await work.has_begun("hold")
+        tasks += [await put(batcher, item) for item in ("a", "b")]
         assert metrics.registry.get_sample_value("weir_queue_depth") == 2
         work.gate.set()
         await outcomes(*tasks)
         assert metrics.registry.get_sample_value("weir_queue_depth") == 0
         await batcher.close()
+
+
+async def test_one_poisonous_item_of_32_is_one_error_and_31_answers() -> None:
+    async with opened(Work(), workers=2, max_items=64) as batcher:
+        tasks = [await put(batcher, "bad" if n == 7 else f"item {n}") for n in range(32)]
+        answers = await outcomes(*tasks)
+        assert [n for n, answer in enumerate(answers) if isinstance(answer, ValueError)] == [7]
+        assert sum(isinstance(answer, list) for answer in answers) == 31
+
+
+async def test_what_is_over_its_budget_is_not_computed() -> None:
+    work = Work()
+    async with asyncio.timeout(PATIENCE_S):
+        batcher: Batcher[str, str] = Batcher(work, workers=1, max_items=8, metrics=Metrics(), budget_s=0.05)
+        held = await put(batcher, "hold")
+        await work.has_begun("hold")
+        late = await put(batcher, "late")
+        await asyncio.sleep(0.06)
+        work.gate.set()
+        assert await held == ["HOLD"]
+        assert isinstance((await outcomes(late))[0], DeadlineExceeded)
+        await batcher.close()
+    assert work.seen == ["hold"]
+
+
+async def test_equal_items_in_flight_are_joined_and_outlive_whoever_came_first() -> None:
+    work = Work()
+    async with opened(work) as batcher:
+        held = await put(batcher, "hold")
+        await work.has_begun("hold")
+        first, second = (asyncio.create_task(batcher.submit(["same"], [b"key"])) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first])
+        work.gate.set()
+        assert await second == ["SAME"] and await held == ["HOLD"]
+    assert work.seen.count("same") == 1

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import httpx
 import pytest
 
-from service.backends.breaker import Breaker
 from service.backends.llm_judge import LlmJudge
 from service.constitution.embedded_judge import JudgeWithFallback
 from service.constitution.opinion import Case, Opinion
@@ -34,13 +34,12 @@ def case(text: str = "you fool", **more: object) -> Case:
 def judge(fake: FakeJudge, clock: Clock | None = None, *, host: str = "llm.test", per_minute: int = 100) -> LlmJudge:
     clock = clock or Clock()
     client = httpx.AsyncClient(transport=httpx.ASGITransport(fake))
-    breaker = Breaker(clock, failures=3, rest_s=20.0)
     return LlmJudge(
         *(client, f"http://{host}/v1", "m", "secret"),
         per_minute=per_minute,
         timeout_s=0.2,
+        on_breaker=[].append,
         clock=clock,
-        breaker=breaker,
     )
 
 
@@ -137,16 +136,19 @@ async def test_the_breaker_opens_rests_and_closes() -> None:
     assert len(fake.calls) == 5
 
 
-async def test_a_breaker_that_rested_lets_one_through_and_opens_again() -> None:
-    clock = Clock()
-    breaker = Breaker(clock, failures=1, rest_s=10.0)
-    breaker.failed()
-    assert not breaker.admits()
-    clock.now = 11.0
-    assert breaker.admits()
-    assert not breaker.admits()
-    breaker.failed()
-    assert not breaker.admits()
+async def test_a_trial_that_is_given_up_is_not_the_last_one() -> None:
+    clock, fake = Clock(), FakeJudge([401, 401, 401, "slow", cruel])
+    asked = judge(fake, clock)
+    for n in range(3):
+        with pytest.raises(JudgeFailed):
+            await asked.judge(case(f"text {n}"))
+    clock.now = 21.0
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asked.judge(case("given up")), 0.05)
+    with pytest.raises(JudgeFailed):
+        await asked.judge(case("at once"))
+    clock.now = 42.0
+    assert (await asked.judge(case("you fool"))).scores
 
 
 async def test_the_budget_holds_and_the_other_judge_is_asked() -> None:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.backends.artifact import load_artifact
+from service.backends.cache import ScoreCache
 from service.backends.onnx_text import CLS, SEP, OnnxTextScorer
 from service.errors import ArtifactInvalid, ScorerFailed
 from service.metrics import Metrics
@@ -73,10 +74,15 @@ def room(context: str) -> int:
     return MAX_TOKENS - 2 - (tail + 1 if tail else 0)
 
 
+def cache(most_bytes: int = 0) -> ScoreCache:
+    """A score cache that keeps nothing, unless it is given room."""
+    return ScoreCache(b"key", "digest", scoped=True, most_bytes=most_bytes, metrics=Metrics())
+
+
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[OnnxTextScorer]:
     """A scorer over the artefact in `folder`."""
-    made = OnnxTextScorer(load_artifact(folder), workers=2, threads=1, max_items=64, metrics=Metrics())
+    made = OnnxTextScorer(load_artifact(folder), workers=2, threads=1, max_items=64, metrics=Metrics(), cache=cache())
     try:
         yield made
     finally:
@@ -218,7 +224,7 @@ async def test_a_foreign_exception_is_translated(tmp_path: Path) -> None:
 async def test_a_graph_with_other_heads_is_refused(tmp_path: Path) -> None:
     artifact = load_artifact(write_artifact(tmp_path / "wide", make_graph(heads=len(LABELS) + 1)))
     with pytest.raises(ArtifactInvalid, match="a logit for each of its labels"):
-        OnnxTextScorer(artifact, workers=1, threads=1, max_items=4, metrics=Metrics())
+        OnnxTextScorer(artifact, workers=1, threads=1, max_items=4, metrics=Metrics(), cache=cache())
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
@@ -226,4 +232,27 @@ async def test_a_file_that_cannot_be_loaded_is_refused(own_folder: Path, name: s
     (own_folder / name).write_bytes(b"{}")
     artifact = load_artifact(edit_manifest(own_folder, lambda manifest: None))
     with pytest.raises(ArtifactInvalid, match=name):
-        OnnxTextScorer(artifact, workers=1, threads=1, max_items=4, metrics=Metrics())
+        OnnxTextScorer(artifact, workers=1, threads=1, max_items=4, metrics=Metrics(), cache=cache())
+
+
+async def test_equal_inputs_at_once_are_one_inference_and_kept_scores_are_the_same(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tiny_folder) as scorer:
+        scorer._cache = cache(1 << 20)
+        runs: list[object] = []
+        monkeypatch.setattr(scorer._batcher, "_compute", lambda item: runs.append(item) or scorer.run(item))
+        crowd = await asyncio.gather(*(scorer.score([("you glorp", "")], "post") for _ in range(100)))
+        assert len(runs) == 1 and all(scores == crowd[0] for scores in crowd)
+        assert await scorer.score([("you glorp", "")], "post") == crowd[0] and len(runs) == 1
+        assert await scorer.score([("you glorp", "")], "post", None) == crowd[0] and len(runs) == 2
+        await scorer.score([("you glorp", "")], "post", "another")
+        assert len(runs) == 3  # one caller's scores do not tell another
+
+
+async def test_a_text_that_grows_costs_only_what_is_new(scorer: OnnxTextScorer) -> None:
+    words = ["the", "cat", "sat", "tea", "mat"] * 60
+    before = " ".join(words[:150])
+    after = " ".join(words)
+    fixed = scorer.windows(before)[:-1]
+    assert scorer.windows(after)[: len(fixed)] == fixed and len(fixed) > 3

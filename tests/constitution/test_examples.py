@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from service.backends.artifact import load_artifact
+from service.backends.cache import ScoreCache
 from service.backends.onnx_text import OnnxTextScorer
 from service.constitution.direct import read_all
 from service.constitution.examples import Direction, Ground, leave_one_out
@@ -23,7 +24,9 @@ NOVEL = tomllib.loads((ROOT / "models" / "principles" / "novel.toml").read_text(
 @pytest.fixture
 async def scorer() -> AsyncIterator[OnnxTextScorer]:
     artifact = load_artifact(ROOT / "models" / "artifacts" / "default")
-    opened = OnnxTextScorer(artifact, workers=2, threads=1, max_items=256, metrics=Metrics())
+    metrics = Metrics()
+    cache = ScoreCache(b"k", artifact.digest, scoped=False, most_bytes=1 << 20, metrics=metrics)
+    opened = OnnxTextScorer(artifact, workers=2, threads=1, max_items=256, metrics=metrics, cache=cache)
     yield opened
     await opened.close()
 
@@ -50,19 +53,20 @@ async def test_ten_principles_that_nothing_was_tuned_on(scorer: OnnxTextScorer) 
     assert min(areas.values()) >= 0.70, areas
 
 
-async def test_a_text_that_was_just_scored_is_read_without_another_pass(scorer: OnnxTextScorer) -> None:
+async def test_a_text_that_was_just_read_is_read_without_another_pass(scorer: OnnxTextScorer) -> None:
     text = "The ferry left at nine. Nobody was on board!"
-    await scorer.score([(text, "")], "post")
+    first = await scorer.read(text)
+    await scorer.score([(text, "")], "post")  # whose logits, kept or not, are no states
     submitted = []
     submit = scorer._batcher.submit
 
-    async def counting(items):  # type: ignore[no-untyped-def]
+    async def counting(items, keys=None):  # type: ignore[no-untyped-def]
         submitted.extend(items)
-        return await submit(items)
+        return await submit(items, keys)
 
     scorer._batcher.submit = counting  # type: ignore[method-assign]
     reading = await scorer.read(text)
-    assert not submitted
+    assert not submitted and (reading.vectors == first.vectors).all()
     assert [text[s.start : s.end] for s in reading.spans] == ["The ferry left at nine.", "Nobody was on board!"]
     assert len((await scorer.read("Another text.")).spans) == 1
     assert submitted

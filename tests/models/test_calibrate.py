@@ -41,7 +41,7 @@ def test_a_category_without_positives_keeps_its_logits() -> None:
 def test_presets_are_ordered_and_keep_to_their_share() -> None:
     rows, logits = rows_and_logits(20_000)
     calibration = fit_calibration(rows, logits)
-    presets = choose_presets(rows, logits, calibration)
+    presets = choose_presets(rows, logits, calibration, ())
     innocent = [n for n, row in enumerate(rows) if row.harmful is False]
     scores = calibrate(logits[innocent], ["post"] * len(innocent), calibration)[:, NAMES.index("hate")]
     for name in NAMES:
@@ -50,3 +50,13 @@ def test_presets_are_ordered_and_keep_to_their_share() -> None:
             assert lines[0] <= lines[1] <= lines[2] <= 1.0
     line = presets["balanced"]["hate"][0]
     assert line == HIGHEST or (scores >= line).mean() <= 2 * PRESETS["balanced"][0]
+
+
+def test_everyday_talk_raises_a_line() -> None:
+    rows, logits = rows_and_logits(20_000)
+    calibration = fit_calibration(rows, logits)
+    everyday = [n for n, row in enumerate(rows) if row.harmful is False]
+    scores = calibrate(logits[everyday], ["post"] * len(everyday), calibration)[:, NAMES.index("hate")]
+    line = choose_presets(rows, logits, calibration, {"s"})["strict"]["hate"][0]
+    assert line == pytest.approx(min(HIGHEST, np.quantile(scores, 1.0 - PRESETS["strict"][1])), abs=0.001)
+    assert line > choose_presets(rows, logits, calibration, ())["strict"]["hate"][0]

@@ -69,6 +69,28 @@ def test_int8_is_small_and_close(network: Classifier, tmp_path: Path) -> None:
         assert np.abs(logits(tmp_path / "model.onnx", length, first) - logits(exact, length, first)).max() < 0.3
 
 
+def test_factors_change_nothing_but_what_is_rounded(network: Classifier, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    factors = {f"block{n}.qkv": np.exp(random.normal(size=384)).astype(np.float32) for n in range(6)}
+    plain = build_graph(network, HEADS, int8=False).SerializeToString()
+    calmed = build_graph(network, HEADS, int8=False, factors=factors).SerializeToString()
+    assert plain != calmed
+    np.testing.assert_allclose(logits(calmed, 40, 25), logits(plain, 40, 25), atol=2e-4)
+
+
+@pytest.mark.skipif(not have_pretrained(), reason="its tokenizer is needed")
+def test_smoothing_makes_outliers_ordinary(network: Classifier) -> None:
+    from models.data import Row
+    from models.smoothing import PARTS, fit_factors
+
+    rows = [Row(text, "", "post", {}, "s") for text in ("A short text.", "Another one, which is longer.")]
+    factors = fit_factors(network, rows, 64)
+    assert set(factors) == {f"block{n}.{part}" for n in range(6) for part in PARTS}
+    for values in factors.values():
+        assert values.min() > 0
+        assert np.log(values).mean() == pytest.approx(0, abs=1e-4)
+
+
 def test_padding_changes_nothing(network: Classifier) -> None:
     ids, mask, segments = inputs(24, 24)
     padded = [torch.cat([part, torch.zeros(1, 8, dtype=part.dtype)], dim=1) for part in (ids, mask, segments)]

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
+import numpy as np
 import torch
 
 from models.encoder import Classifier
@@ -18,11 +19,13 @@ from models.previous import load_previous
 HEADS, WINDOW = 18, 64
 
 
-def test_a_network_is_read_back_from_its_graph(tmp_path: Path) -> None:
+@pytest.mark.parametrize("smoothed", [False, True])
+def test_a_network_is_read_back_from_its_graph(tmp_path: Path, smoothed: bool) -> None:
     torch.manual_seed(3)
     made = Classifier(HEADS, dropout=0.0).eval()
     made.encoder.positions.weight = torch.nn.Parameter(made.encoder.positions.weight[:WINDOW].clone())
-    quantize(build_graph(made, HEADS, int8=True), tmp_path / "model.onnx")
+    factors = {"block0.qkv": np.linspace(0.8, 1.25, 384, dtype=np.float32)} if smoothed else {}
+    quantize(build_graph(made, HEADS, int8=True, factors=factors), tmp_path / "model.onnx")
     torch.manual_seed(4)
     read = Classifier(HEADS, dropout=0.0).eval()
     last = read.encoder.positions.weight[WINDOW:].clone()
