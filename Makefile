@@ -5,7 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-litellm lint train eval bench bench-adapt bench-perspective soak chaos clean
+.PHONY: serve test test-litellm lint train eval eval-constitution bench bench-adapt bench-perspective soak chaos clean
 
 $(VENV)/.serve: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -52,6 +52,9 @@ train: $(VENV)/.models
 
 eval: $(VENV)/.models
 	$(BIN)/python -m models.evaluate
+
+eval-constitution: $(VENV)/.models
+	$(BIN)/python -m loadtest.constitution
 
 # Load comes from wrk, an apt package. DATA is a folder of labelled rows, for the traffic mix; BENCH takes other options.
 bench: $(VENV)/.dev

@@ -156,6 +156,8 @@ class Settings(BaseModel):
     judge_url: Url | None = Field(default=None, repr=False)
     judge_model: str | None = None
     judge_key: SecretStr | None = None
+    judge_per_minute: Annotated[int, Field(ge=0)] = 60  # calls; beyond them the embedded judge is asked
+    judge_timeout_s: Annotated[float, Field(gt=0, le=60)] = 4.0  # of one attempt
     image_hosts: tuple[str, ...] = ()
 
     @property
@@ -230,6 +232,8 @@ class Settings(BaseModel):
             raise ValueError("WEIR_REPLICAS over 1 needs WEIR_SECRET: replicas take each other's receipts")
         if self.judge_url is None and (self.judge_model is not None or self.judge_key is not None):
             raise ValueError("WEIR_JUDGE_MODEL and WEIR_JUDGE_KEY need WEIR_JUDGE_URL")
+        if self.judge_url is not None and not self.judge_model:
+            raise ValueError("WEIR_JUDGE_URL needs WEIR_JUDGE_MODEL")
         if self.max_text_chars > self.max_body_bytes:
             raise ValueError("WEIR_MAX_TEXT_CHARS is over WEIR_MAX_BODY_BYTES, so that it could never be reached")
         return self
@@ -260,7 +264,7 @@ def not_in_use(settings: Settings) -> tuple[str, ...]:
     harmless: dict[str, object] = {"screen": "off"}
     waiting = (
         "screen",
-        *("judge_url", "judge_model", "judge_key", "image_hosts"),
+        "image_hosts",
     )
     return tuple(
         PREFIX + name.upper()

@@ -32,12 +32,10 @@ class SegmentJudge:
         return verdict
 
     async def revise(self, text: str, verdict: Verdict) -> str | None:
-        """Other words for a segment that is held back, from the reviser or as the verdict suggests; not judged yet."""
+        """Other words for a segment that is held back; they are judged before they leave."""
         content = self._content(text)
-        if self._runtime.revise is not None:
-            return await self._runtime.revise(content, verdict)
-        # The verdict's own suggestion holds the overlap too, so that the segment is asked about by itself.
-        return (await self._runtime.judge(content)).suggested_revision
+        # The verdict covers the overlap too, and so do its places: the segment is asked about by itself.
+        return await self._runtime.revise(content, await self._runtime.judge(content))
 
     def enter(self) -> Verdict | None:
         """The strictest verdict, counted and with its receipt: once, however often it is asked for."""
