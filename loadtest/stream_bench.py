@@ -72,7 +72,7 @@ Scenario = Callable[[Rig], Awaitable[None]]
 async def running_rig(table: Table, *, quick: bool) -> AsyncIterator[Rig]:
     """An upstream and a Weir with the shipped model, warm."""
     async with Upstream({}).running() as upstream:
-        with running_gateway(upstream_openai=upstream.url.removesuffix("/v1"), audit_share="0") as gateway:
+        with running_gateway(upstream_openai=upstream.url.removesuffix("/v1")) as gateway:
             rig = Rig(gateway, upstream, table, quick)
             await asyncio.gather(*(rig.through(Script(text, pack=4)) for text in neutral_texts(4, seed=1)))
             yield rig
@@ -83,6 +83,13 @@ def long_texts(count: int, chars: int, seed: int) -> list[str]:
     each = chars // 200 + 1
     parts = neutral_texts(count * each, seed)
     return [_cut(" ".join(parts[n * each : (n + 1) * each]), chars) for n in range(count)]
+
+
+def check_whole(script: Script, reply: Reply) -> None:
+    """Raise RuntimeError unless an innocent reply came through to its end."""
+    if reply.end != "done" or reply.text != script.text:
+        chars = f"{len(reply.text)} of {len(script.text)} characters"
+        raise RuntimeError(f"an innocent reply ended with {reply.end}, {reply.finish}, after {chars}")
 
 
 def quantile(values: Sequence[float], share: float) -> float:
