@@ -39,10 +39,14 @@ class Rig:
         self.upstream.scripts[name] = script
         return name
 
-    async def through(self, script: Script, *, leave_after: int | None = None) -> tuple[Reply, Sent | None]:
+    async def asked(self, name: str, *, leave_after: int | None = None) -> Reply:
+        """One stream through Weir, of the script with this name."""
+        return await chat(f"{self.gateway.url}/v1", name, leave_after=leave_after)
+
+    async def through(self, script: Script) -> tuple[Reply, Sent | None]:
         """One stream through Weir, and what the upstream says of it (None where it was not asked)."""
         name = self.name(script)
-        reply = await chat(f"{self.gateway.url}/v1", name, leave_after=leave_after)
+        reply = await self.asked(name)
         return reply, next(iter(self.upstream.sent.get(name, ())), None)
 
     async def direct(self, script: Script) -> Reply:

@@ -16,11 +16,18 @@ from functools import partial
 from pathlib import Path
 
 from loadtest.stream_bench import Scenario, running_rig
+from loadtest.stream_faults import faults
 from loadtest.stream_harm import released_harm
 from loadtest.stream_pace import first_text, many, pace
 from loadtest.table import Table
 
-SCENARIOS: dict[str, Scenario] = {"first": first_text, "pace": pace, "many": many, "harm": released_harm}
+SCENARIOS: dict[str, Scenario] = {
+    "first": first_text,
+    "pace": pace,
+    "many": many,
+    "harm": released_harm,
+    "faults": faults,
+}
 
 
 def main() -> None:
