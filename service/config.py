@@ -143,6 +143,8 @@ class Settings(BaseModel):
     upstreams: str | None = Field(default=None, repr=False)  # more of them by name: TOML, or the path of a file
     max_streams: Count = 256  # replies that are relayed at once
     stream_audit_share: Annotated[float, Field(ge=0, le=1)] = 0.05  # of the streams, judged once more as a whole
+    max_stream_chars: Count = 1_000_000  # of one text that grows at /v1/stream
+    stream_idle_s: Annotated[float, Field(gt=0, le=3600)] = 60.0  # how long /v1/stream waits for its caller
     judge_url: Url | None = Field(default=None, repr=False)
     judge_model: str | None = None
     judge_key: SecretStr | None = None
@@ -175,6 +177,15 @@ class Settings(BaseModel):
     def _lower(cls, value: object) -> object:
         """Take `INFO` as well as `info`."""
         return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_upstreams(self) -> Self:
+        """Refuse a key that would go nowhere."""
+        for kind in ("openai", "anthropic"):
+            if getattr(self, f"upstream_{kind}_key") and not getattr(self, f"upstream_{kind}"):
+                name = f"WEIR_UPSTREAM_{kind.upper()}"
+                raise ValueError(f"{name}_KEY needs {name}")
+        return self
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
@@ -218,6 +229,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         return Settings(**values)
     except ValidationError as exc:
         raise StartRefused(_sentence(exc)) from None
+
+
+def read_secret(name: str, environ: Mapping[str, str] | None = None) -> str:
+    """A secret in a variable that a configuration file names; '' where it is not set."""
+    return (os.environ if environ is None else environ).get(name, "").strip()
 
 
 def not_in_use(settings: Settings) -> tuple[str, ...]:

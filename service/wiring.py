@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from service.backends.artifact import Artifact, load_artifact
 from service.backends.batcher import SLICE_ITEMS
 from service.backends.onnx_text import OnnxTextScorer
 from service.backends.secret import load_secrets
 from service.backends.sqlite_store import SqliteStore
 from service.backends.upstream import Upstream, UpstreamClient, UpstreamKind
-from service.config import CONCURRENT_ITEMS, Settings
+from service.config import CONCURRENT_ITEMS, Settings, read_secret
 from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRefused, StoreUnavailable, UnknownUpstream
 from service.feedback.desk import FeedbackDesk, Judge
 from service.feedback.ledger import Ledger
@@ -44,6 +46,7 @@ from service.stages.keyword import KeywordStage
 from service.stages.lexicon import load_lexicon
 from service.stages.semantic import SemanticStage
 from service.types import Content, Stage, Verdict
+from service.upstream_files import read_upstreams
 
 DATA = Path(__file__).with_name("data")
 GATES: Mapping[str, Gate] = {"always": always, "context": has_context, "sexual": is_sexual}
@@ -155,15 +158,17 @@ async def open_runtime(
 
 def load_upstreams(settings: Settings) -> dict[tuple[UpstreamKind, str], Upstream]:
     """The upstreams that are configured, by dialect and name; an address may end in /v1, as clients write it."""
-    addresses: tuple[tuple[UpstreamKind, str | None], ...] = (
-        ("openai", settings.upstream_openai),
-        ("anthropic", settings.upstream_anthropic),
+    defaults: tuple[tuple[UpstreamKind, str | None, SecretStr | None], ...] = (
+        ("openai", settings.upstream_openai, settings.upstream_openai_key),
+        ("anthropic", settings.upstream_anthropic, settings.upstream_anthropic_key),
     )
-    return {
-        (kind, "default"): Upstream("default", kind, address.rstrip("/").removesuffix("/v1"))
-        for kind, address in addresses
-        if address is not None
-    }
+    found = [
+        Upstream("default", kind, url.rstrip("/").removesuffix("/v1"), key.get_secret_value() if key else "")
+        for kind, url, key in defaults
+        if url is not None
+    ]
+    named = read_upstreams(settings.upstreams, read_secret) if settings.upstreams else []
+    return {(upstream.kind, upstream.name): upstream for upstream in (*found, *named)}
 
 
 @dataclass(frozen=True)
