@@ -56,7 +56,7 @@ class Rig:
     async def action(self, text: str) -> str:
         """What Weir does with this text by itself, said by an assistant."""
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-            answer = await client.post(f"{self.gateway.url}/v1/moderate", json={"text": text, "role": "assistant"})
+            answer = await client.post(f"{self.gateway.url}/v1/moderate", json={"input": text, "role": "assistant"})
         answer.raise_for_status()
         return str(answer.json()["action"])
 

@@ -19,8 +19,8 @@ from loadtest.stream_client import Reply
 from loadtest.upstream import Script, Sent
 from service.segments import MOST_CHARS
 
-RATE = 200.0  # events a second, so that a long reply takes seconds
-AT_ONCE = 6
+RATE = 100.0  # events a second
+AT_ONCE = 3
 
 
 @dataclass(frozen=True, slots=True)

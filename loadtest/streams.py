@@ -19,6 +19,7 @@ from loadtest.stream_bench import Scenario, running_rig
 from loadtest.stream_faults import faults
 from loadtest.stream_harm import released_harm
 from loadtest.stream_pace import first_text, many, pace
+from loadtest.stream_work import linear_work, properties
 from loadtest.table import Table
 
 SCENARIOS: dict[str, Scenario] = {
@@ -26,18 +27,20 @@ SCENARIOS: dict[str, Scenario] = {
     "pace": pace,
     "many": many,
     "harm": released_harm,
+    "work": linear_work,
     "faults": faults,
 }
+NAMES = (*SCENARIOS, "properties")
 
 
 def main() -> None:
     """Command line of the bench."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="short runs, whose figures say less")
-    parser.add_argument("--only", nargs="*", default=[], help=", ".join(SCENARIOS))
+    parser.add_argument("--only", nargs="*", default=[], help=", ".join(NAMES))
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     options = parser.parse_args()
-    unknown = set(options.only) - set(SCENARIOS)
+    unknown = set(options.only) - set(NAMES)
     if unknown:
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
     table, begun = Table(), time.perf_counter()
@@ -45,6 +48,8 @@ def main() -> None:
     for name, scenario in SCENARIOS.items():
         if not options.only or name in options.only:
             table.attempt(name, partial(_measure, table, scenario, options.quick))
+    if not options.only or "properties" in options.only:
+        table.attempt("properties", partial(properties, table, quick=options.quick))
     print(f"\n{time.perf_counter() - begun:.0f} s")
     table.write(options.json)
 
