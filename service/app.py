@@ -17,7 +17,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service import __version__
-from service.api import chat, feedback, litellm, messages, native, openai, ops, perspective, policies, responses
+from service.api import (
+    chat,
+    feedback,
+    litellm,
+    messages,
+    native,
+    openai,
+    ops,
+    perspective,
+    plain_socket,
+    plain_stream,
+    policies,
+    responses,
+)
 from service.api.cors import Cors
 from service.api.edge import OPEN_PATHS, Edge
 from service.api.errors import MethodNotAllowed, NotFound, error_response
@@ -64,7 +77,20 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
     app.state.running_streams = streams
     app.state.attributes = load_attributes()
     app.state.segment_memo = SegmentMemo()
-    for dialect in (chat, native, openai, responses, messages, litellm, perspective, feedback, policies, ops):
+    for dialect in (
+        plain_stream,
+        plain_socket,
+        chat,
+        native,
+        openai,
+        responses,
+        messages,
+        litellm,
+        perspective,
+        feedback,
+        policies,
+        ops,
+    ):
         app.include_router(dialect.router)
     app.router.routes.append(Route("/", ops.Page("index.html").serve, methods=["GET"]))
     app.router.routes.append(Route("/docs", ops.Page("docs.html").serve, methods=["GET"]))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from service.wiring import Runtime
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
+STREAM_PATH = "/v1/stream"
+STREAM_BYTES = 32  # for each character at STREAM_PATH: a token of one letter in an event of its own takes that many
 BATCH_BODIES = 8  # a multipart batch of Google's may hold as many bytes as this many bodies
 
 _log = logging.getLogger("weir.request")
@@ -39,6 +41,7 @@ class Edge:
         self._app = app
         self._keys = settings.caller_keys
         self._max_body_bytes = settings.max_body_bytes
+        self._max_stream_bytes = settings.max_body_bytes + settings.max_stream_chars * STREAM_BYTES
         self._routes = routes
         self._sockets = SocketEdge(app, settings, self._record)
 
@@ -47,7 +50,7 @@ class Edge:
         if scope["type"] != "http":
             await (self._sockets if scope["type"] == "websocket" else self._app)(scope, receive, send)
             return
-        most_bytes = self._max_body_bytes * (BATCH_BODIES if scope["path"] == BATCH_PATH else 1)
+        most_bytes = self._most_bytes(scope["path"])
         exchange = _Exchange(scope, receive, send, most_bytes)
         try:
             self._admit(scope, most_bytes)
@@ -62,6 +65,11 @@ class Edge:
             await exchange.fail(WeirError())
         finally:
             self._record(scope, exchange)
+
+    def _most_bytes(self, path: str) -> int:
+        if path == STREAM_PATH:
+            return self._max_stream_bytes
+        return self._max_body_bytes * (BATCH_BODIES if path == BATCH_PATH else 1)
 
     def _admit(self, scope: Scope, most_bytes: int) -> None:
         """Refuse what need not be read: a draining service, a bad key, an announced size over the limit."""
