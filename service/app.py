@@ -28,6 +28,8 @@ from service.api import (
     openai,
     ops,
     perspective,
+    plain_socket,
+    plain_stream,
     policies,
     reload,
     responses,
@@ -80,7 +82,7 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
     app.state.running_streams = streams
     app.state.attributes = load_attributes()
     app.state.segment_memo = SegmentMemo()
-    proxies = (chat, responses, messages, litellm)
+    proxies = (plain_stream, plain_socket, chat, responses, messages, litellm)
     for dialect in (native, openai, *proxies, perspective, feedback, policies, constitution, reload, ops):
         app.include_router(dialect.router)
     app.router.routes.append(Route("/", ops.Page("index.html").serve, methods=["GET"]))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from service.config import ApiKey, Settings, load_settings, not_in_use
+from service.config import ApiKey, Settings, load_settings
 from service.errors import StartRefused
+from service.planned import not_in_use
 
 DIGEST = hashlib.sha256(b"key").hexdigest()
 

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 
 class SegmentJudge:
-    """Judges what an assistant says after `context`, under one policy."""
+    """Judges what is said after `context`, by an assistant unless another role is named, under one policy."""
 
-    def __init__(self, runtime: Runtime, policy: str, rules: StreamRules, context: tuple[Turn, ...]) -> None:
-        self._runtime, self._policy, self._rules, self._context = runtime, policy, rules, context
+    def __init__(
+        self, runtime: Runtime, policy: str, rules: StreamRules, context: tuple[Turn, ...], role: str = "assistant"
+    ) -> None:
+        self._runtime, self._policy, self._rules, self._context, self._role = runtime, policy, rules, context, role
         self._strictest: tuple[Content, Verdict] | None = None
         self._entered: Verdict | None = None
 
@@ -47,4 +49,4 @@ class SegmentJudge:
         return holds_back(verdict, self._rules), verdict.action
 
     def _content(self, text: str) -> Content:
-        return Content(text, self._context, "assistant", self._policy, explain=self._rules.mode != "stop")
+        return Content(text, self._context, self._role, self._policy, explain=self._rules.mode != "stop")

@@ -27,6 +27,7 @@ from tests.fake_runtime import FakeRuntime
 
 CALM = "The ferry left at nine, and the lake was calm. "
 HARM = "You will get a threat from me today. "
+SPLIT = f"Hello there, {'q' * 25}threat is here."  # after 40 characters, in the middle of a word
 
 
 @dataclass
@@ -73,7 +74,7 @@ class FakeModel:
 
 
 def _events(path: str, model: str) -> list[dict[str, Any]]:
-    pieces = [CALM, HARM, CALM] if model == "harm" else [CALM, CALM]
+    pieces = {"harm": [CALM, HARM, CALM], "split": [SPLIT]}.get(model, [CALM, CALM])
     if path == "/v1/messages":
         return reply(thinking(0, "Let me see."), text(1, *pieces), tool(2, '{"a":', "1}"))
     find = call("function_call", "arguments", "function_call_arguments", '{"a":', "1}", name="find", call_id="x")
