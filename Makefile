@@ -5,7 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-litellm lint train eval bench bench-adapt bench-perspective clean
+.PHONY: serve test test-litellm lint train eval bench bench-adapt bench-perspective bench-streams clean
 
 $(VENV)/.serve: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -61,6 +61,9 @@ bench-adapt: $(VENV)/.dev
 
 bench-perspective: $(VENV)/.dev
 	$(BIN)/python -m loadtest.perspective
+
+bench-streams: $(VENV)/.dev
+	$(BIN)/python -m loadtest.streams $(BENCH)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
