@@ -40,6 +40,11 @@ from service.attributes import load_attributes
 from service.config import Settings, load_settings
 from service.errors import BadInput, WeirError
 
+_DIALECTS = (
+    *(chat, native, openai, responses, messages, litellm, perspective),
+    *(plain_stream, plain_socket, feedback, policies, ops),
+)
+
 
 def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
     """The application. `runtime=` is used as it is, and outlives it; other overrides go to `open_runtime`."""
@@ -77,20 +82,7 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
     app.state.running_streams = streams
     app.state.attributes = load_attributes()
     app.state.segment_memo = SegmentMemo()
-    for dialect in (
-        plain_stream,
-        plain_socket,
-        chat,
-        native,
-        openai,
-        responses,
-        messages,
-        litellm,
-        perspective,
-        feedback,
-        policies,
-        ops,
-    ):
+    for dialect in _DIALECTS:
         app.include_router(dialect.router)
     app.router.routes.append(Route("/", ops.Page("index.html").serve, methods=["GET"]))
     app.router.routes.append(Route("/docs", ops.Page("docs.html").serve, methods=["GET"]))
