@@ -5,7 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-litellm lint train eval eval-constitution bench bench-adapt bench-perspective soak chaos clean
+.PHONY: serve test test-litellm lint train eval eval-constitution bench bench-adapt bench-perspective bench-streams soak chaos clean
 
 $(VENV)/.serve: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -71,6 +71,9 @@ bench-adapt: $(VENV)/.dev
 
 bench-perspective: $(VENV)/.dev
 	$(BIN)/python -m loadtest.perspective
+
+bench-streams: $(VENV)/.dev
+	$(BIN)/python -m loadtest.streams $(BENCH)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from service.segments import MOST_CHARS
 
 RATE = 100.0  # events a second
 AT_ONCE = 3
+HELD = (10, 20, 40, 80, 120, 160, 200, 240, 280, 320, 400)  # the metric's buckets
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ async def released_harm(rig: Rig) -> None:
     found = await _turn(rig, [*harms.from_lexicon(count, seed=21)], seed=22)
     scenario = "Released after a lexicon phrase's sentence begins"
     rig.table.add(scenario, "characters, most", max(turned.released for turned in found), most=0, note=_count(found))
-    _add_held(rig, scenario, found)
+    _add_late(rig, scenario, found)
     blocked = [text for text in harms.from_frames(6 * count, seed=23) if await rig.action(text) == "block"][:count]
     found = await _turn(rig, blocked, seed=24)
     released = [turned.released for turned in found]
@@ -54,7 +56,8 @@ async def released_harm(rig: Rig) -> None:
     rig.table.add(scenario, "characters, most", max(released), most=MOST_CHARS)
     missed = sum(turned.reply.finish != "content_filter" for turned in found)
     rig.table.add(scenario, "replies that were not stopped at all", missed, most=0)
-    _add_held(rig, scenario, found)
+    _add_late(rig, scenario, found)
+    _add_held(rig)
 
 
 async def _turn(rig: Rig, sentences: Sequence[str], seed: int) -> list[Turned]:
@@ -75,13 +78,24 @@ async def _turn(rig: Rig, sentences: Sequence[str], seed: int) -> list[Turned]:
     return await asyncio.gather(*(one(*pair) for pair in zip(texts, sentences, strict=True)))
 
 
-def _add_held(rig: Rig, scenario: str, found: Sequence[Turned]) -> None:
-    held = [chars for turned in found for chars in _held(turned)]
-    rig.table.add(scenario, "characters held, p50", quantile(held, 0.5))
-    rig.table.add(scenario, "characters held, p99", quantile(held, 0.99))
+def _add_late(rig: Rig, scenario: str, found: Sequence[Turned]) -> None:
+    late = [chars for turned in found for chars in _late(turned)]
+    rig.table.add(scenario, "characters written and not out yet, p50", quantile(late, 0.5))
+    rig.table.add(scenario, "characters written and not out yet, p99", quantile(late, 0.99))
 
 
-def _held(turned: Turned) -> Iterator[int]:
+def _add_held(rig: Rig) -> None:
+    """What Weir itself says that its channels held when something was released; of both kinds of reply."""
+    series = "weir_stream_held_characters"
+    count = rig.gateway.metric(f"{series}_count")
+    shares = {most: rig.gateway.metric(f"{series}_bucket", le=f"{most}.0") / count for most in HELD}
+    for share in (0.5, 0.99):
+        bound = next((most for most in HELD if shares[most] >= share), math.inf)
+        rig.table.add("Held characters, by Weir's own metric", f"p{share * 100:.0f}, at most", bound)
+    rig.table.add("Held characters, by Weir's own metric", "share of releases of 320 or fewer", shares[320], least=1)
+
+
+def _late(turned: Turned) -> Iterator[int]:
     """Characters written and not yet come out, at each event of the upstream."""
     times = [at for at, _ in turned.reply.arrivals]
     out = [0, *(chars for _, chars in turned.reply.arrivals)]

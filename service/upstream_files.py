@@ -46,7 +46,8 @@ def _read_upstream(name: str, table: Any, secret: Callable[[str], str]) -> Upstr
         raise StartRefused(f"{where} must be a table.")
     if unknown := sorted(set(table) - set(_KEYS)):
         raise StartRefused(f"{where}: {unknown[0]!r} is not a key; there are {', '.join(_KEYS)}.")
-    url, kind, variable = table.get("url"), table.get("kind"), table.get("key_env")
+    url, variable = table.get("url"), table.get("key_env")
+    kind: Any = table.get("kind")
     if not isinstance(url, str) or not re.match(r"https?://[^\s/]", url):
         raise StartRefused(f"{where}: url must be an http:// or https:// address.")
     if kind not in get_args(UpstreamKind):

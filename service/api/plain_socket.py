@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from service.api.plain_session import POLICY_HEADER, PlainSession, StreamIdle
+from service.api.plain_session import POLICY_HEADER, Event, PlainSession, StreamIdle
 from service.api.plain_stream import WISHES, as_line, wishes_of
-from service.errors import BadInput, InvalidJson
+from service.errors import BadInput, InvalidJson, WeirError
 
 if TYPE_CHECKING:
     from service.runtime import Runtime
@@ -45,12 +45,27 @@ async def stream(socket: WebSocket) -> None:
     idle_s = runtime.settings.stream_idle_s
     pieces = _plain(socket)
     if form == "json":
-        messages = _messages(socket)
-        first = await _first(messages, idle_s)
-        if first is not None and first and set(first) <= set(WISHES):
-            session, first = _session(socket, {**wishes, **_texts(first)}), {}
-        pieces = _spoken(messages, first)
+        try:
+            session, pieces = await _begun(socket, session, wishes, idle_s)
+        except WeirError as error:
+            await socket.send_text(_frame({"type": "error", "code": error.code, "message": error.message}))
+            raise
     await _carry(socket, session, pieces, idle_s)
+
+
+async def _begun(
+    socket: WebSocket, session: PlainSession, wishes: dict[str, str], idle_s: float
+) -> tuple[PlainSession, AsyncGenerator[str, None]]:
+    """The session as the first message wants it, and the text of all messages after it."""
+    messages = _messages(socket)
+    first = await _first(messages, idle_s)
+    if first and set(first) <= set(WISHES):
+        return _session(socket, {**wishes, **_texts(first)}), _spoken(messages, {})
+    return session, _spoken(messages, first)
+
+
+def _frame(event: Event) -> str:
+    return as_line(event).decode("ascii").rstrip("\n")
 
 
 def _session(socket: WebSocket, wishes: dict[str, str]) -> PlainSession:
@@ -66,7 +81,7 @@ async def _carry(socket: WebSocket, session: PlainSession, pieces: AsyncGenerato
             async for event in events:
                 last = event["type"]
                 async with asyncio.timeout(idle_s):
-                    await socket.send_text(as_line(event).decode("ascii").rstrip("\n"))
+                    await socket.send_text(_frame(event))
     except TimeoutError:
         raise WebSocketDisconnect(NORMAL) from None
     finally:

@@ -52,7 +52,11 @@ def test_pages_have_no_outside_assets_and_never_write_html(page: object) -> None
 async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
     api = (await client.get("/openapi.json")).json()
     policy = "/v1/policies/{name}"
+    relayed = [f"/v1/{name}" for name in ("chat/completions", "messages", "responses")]
     assert set(api["paths"]) == {
+        *relayed,
+        *(f"/u/{{upstream}}{path}" for path in relayed),
+        *("/v1/stream", "/beta/litellm_basic_guardrail_api"),
         *("/v1/moderate", "/v1/moderate/batch", "/v1/moderations", "/v1/policy", "/v1/feedback"),
         "/v1/admin/reload",
         *(

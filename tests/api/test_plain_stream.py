@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import Any, Self
 
 import httpx
@@ -12,8 +13,11 @@ import pytest
 
 from service.api.plain_session import ModeForbidden, stricter_rules
 from service.api.plain_stream import EVENTS, LINES, wrapping
+from service.app import create_app
+from service.config import Settings
 from service.errors import BadInput
 from service.stream_rules import StreamRules
+from tests.fake_runtime import FakeRuntime
 from tests.running import Running
 
 CALM = "The ferry left at nine, and the lake was calm. "
@@ -208,3 +212,26 @@ def test_whoever_leaves_leaves_nothing_behind(small: Running) -> None:
         pass
     assert post(small.url, CALM)[-1]["type"] == "end"
     assert "ferry" not in small.log() and "a stream broke" not in small.log()
+
+
+async def test_a_reader_that_takes_nothing_is_read_from_no_further_and_let_go() -> None:
+    runtime = FakeRuntime(Settings(stream_idle_s=0.2))
+    app = create_app(runtime.settings, runtime=runtime)
+    received = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal received
+        received += 1
+        return {"type": "http.request", "body": CALM.encode(), "more_body": True}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    before = asyncio.all_tasks()
+    scope = {"type": "http", "method": "POST", "path": "/v1/stream", "query_string": b"", "headers": []}
+    await app({**scope, "http_version": "1.1", "scheme": "http"}, receive, send)
+    for _ in range(10):  # generators that were left are closed by the event loop
+        await asyncio.sleep(0)
+    assert received < 10
+    assert asyncio.all_tasks() == before

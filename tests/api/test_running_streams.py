@@ -60,7 +60,8 @@ def line(rules: StreamRules | None = None, **settings: Any) -> Iterator[Line]:
     if rules is not None:
         policies = {name: replace(policy, stream=rules) for name, policy in runtime.policies.policies.items()}
         runtime.policies = PolicyBook(policies)
-    upstream, weir = Served(model), Served(create_app(runtime.settings, runtime=runtime))
+    upstream = Served(model)
+    weir = Served(create_app(runtime.settings, runtime=runtime), runtime.upstream_client.close)
     runtime.url = upstream.url
     try:
         with openai.OpenAI(base_url=f"{weir.url}/v1", api_key="theirs", max_retries=0) as client:
