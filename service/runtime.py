@@ -175,8 +175,8 @@ class Runtime:
     def enter(self, content: Content, verdict: Verdict) -> Verdict:
         """Count and enter a verdict that `judge` gave: of a content whose parts were judged one by one."""
         self.metrics.count_verdict(verdict)
-        ledger = self.parts.ledger
-        return verdict if ledger is None else ledger.enter(content, verdict)
+        parts = self.parts
+        return verdict if parts.ledger is None else parts.ledger.enter(content, verdict)
 
     async def judge(self, content: Content) -> Verdict:
         """Judge a part of a content that is moderated as a whole: nothing is counted."""
