@@ -25,7 +25,7 @@ from service.taxonomy import CATEGORIES, OPENAI_CATEGORIES
 ROOT = Path(__file__).resolve().parent.parent
 ARTIFACT = ROOT / "models" / "artifacts" / "default"
 TARGET = ROOT / "service" / "data" / "second_look.json"
-MOST = 500  # dev rows of a source
+MOST = 80  # dev rows of a source, so that the fit is minutes of one core
 FITTED_WITHIN = 2.5  # log-odds around the line; wider than doubt, so that there are rows enough
 DOUBT = 0.5  # as NEAR_LOGITS in service/constitution/doubt.py
 MOST_LOG_ODDS = 8.0  # as in service/constitution/second_look.py

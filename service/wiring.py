@@ -139,22 +139,7 @@ async def _open_parts(
             DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset
         )
         live, users = LivePolicies(book), Users()
-        scorer = OnnxTextScorer(
-            artifact,
-            workers=settings.threads,
-            threads=1,
-            max_items=settings.queue_items,
-            slice_items=max(1, min(SLICE_ITEMS, settings.queue_items // (4 * CONCURRENT_ITEMS))),
-            budget_s=settings.request_budget_s,
-            cache=open_scores(stack, settings, keep.secret, artifact.digest, metrics),
-            metrics=metrics,
-        )
-        stack.push_async_callback(scorer.close)
-        try:
-            for text in WARM_UP:
-                await scorer.score([(text, "")], "post")
-        except ScorerFailed as error:
-            raise ArtifactInvalid(f"{artifact.name}: the model cannot be run") from error
+        scorer = await _open_scorer(stack, settings, artifact, keep, metrics)
         constitutions = await open_constitutions(settings, scorer, constitution)
         doubtful = open_judge(llm, embedded_judge(live, artifact.digest))
         evidence = open_evidence(settings, keep.secret, artifact.digest, metrics)
@@ -180,6 +165,29 @@ async def _open_parts(
             users=users,
             stack=stack.pop_all(),
         )
+
+
+async def _open_scorer(
+    stack: AsyncExitStack, settings: Settings, artifact: Artifact, keep: Keep, metrics: Metrics
+) -> OnnxTextScorer:
+    """The model, warm."""
+    scorer = OnnxTextScorer(
+        artifact,
+        workers=settings.threads,
+        threads=1,
+        max_items=settings.queue_items,
+        slice_items=max(1, min(SLICE_ITEMS, settings.queue_items // (4 * CONCURRENT_ITEMS))),
+        budget_s=settings.request_budget_s,
+        cache=open_scores(stack, settings, keep.secret, artifact.digest, metrics),
+        metrics=metrics,
+    )
+    stack.push_async_callback(scorer.close)
+    try:
+        for text in WARM_UP:
+            await scorer.score([(text, "")], "post")
+    except ScorerFailed as error:
+        raise ArtifactInvalid(f"{artifact.name}: the model cannot be run") from error
+    return scorer
 
 
 async def _start_shadow(
