@@ -5,6 +5,7 @@ Owns the concrete judges. Refuses to know the pipeline, HTTP and the command lin
 
 from __future__ import annotations
 
+import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from service.backends.llm_judge import LlmJudge
 
 DATA = Path(__file__).with_name("data")
+SECOND_LOOK = "second_look.json"
+
+_log = logging.getLogger("weir.constitution")
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,10 @@ async def open_constitutions(settings: Settings, scorer: OnnxTextScorer, only: P
 
 def embedded_judge(policies: LivePolicies, artifact_digest: str) -> EmbeddedJudge:
     """The judge that needs no LLM, with the second look of this artefact if there is one."""
-    return EmbeddedJudge(policies, load_second_look(DATA / "second_look.json", artifact_digest))
+    second_look = load_second_look(DATA / SECOND_LOOK, artifact_digest)
+    if second_look is None:
+        _log.warning("no second look in doubt: its weights belong to another artefact", extra={"file": SECOND_LOOK})
+    return EmbeddedJudge(policies, second_look)
 
 
 def open_llm(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> LlmJudge | None:
