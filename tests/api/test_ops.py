@@ -59,6 +59,7 @@ async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
         *("/v1/stream", "/beta/litellm_basic_guardrail_api"),
         *("/v1/moderate", "/v1/moderate/batch", "/v1/moderations", "/v1/policy", "/v1/feedback"),
         "/v1/admin/reload",
+        *("/v1/constitution", "/v1/constitution/evaluate", "/v1/constitution/reload"),
         *(
             policy,
             *(f"{policy}/{name}" for name in ("thresholds", "draft", "adapt", "rollback", "versions", "feedback")),
@@ -66,4 +67,4 @@ async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
         *("/v1alpha1/comments:analyze", "/v1alpha1/comments:suggestscore", "/batch", "/$discovery/rest"),
     }
     body = api["paths"]["/v1/moderate"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["properties"]) == {"input", "context", "role", "policy", "explain"}
+    assert set(body["properties"]) == {"input", "context", "role", "policy", "explain", "constitution"}

@@ -142,12 +142,15 @@ def test_a_revision_leaves_instead_of_what_is_held_back() -> None:
     async def revise(content: Content, verdict: Verdict) -> str | None:
         return "Kind words. "
 
+    async def decline(content: Content, verdict: Verdict) -> str | None:
+        return None
+
     with line(StreamRules(mode="revise")) as one:
         one.runtime.revise = revise
         last = one.reply("harm")[-1]
         assert last.type == "response.completed" and "Kind words." in last.response.output_text
         assert "threat" not in last.response.output_text
-        one.runtime.revise = None  # the keyword's judge suggests nothing
+        one.runtime.revise = decline
         assert one.reply("harm")[-1].type == "response.incomplete"
 
 
