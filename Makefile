@@ -5,7 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-litellm lint train eval bench bench-adapt bench-perspective soak chaos clean
+.PHONY: serve test test-litellm lint train eval eval-constitution bench bench-adapt bench-perspective bench-streams soak chaos clean
 
 $(VENV)/.serve: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -53,6 +53,9 @@ train: $(VENV)/.models
 eval: $(VENV)/.models
 	$(BIN)/python -m models.evaluate
 
+eval-constitution: $(VENV)/.models
+	$(BIN)/python -m loadtest.constitution
+
 # Load comes from wrk, an apt package. DATA is a folder of labelled rows, for the traffic mix; BENCH takes other options.
 bench: $(VENV)/.dev
 	$(BIN)/python -m loadtest.bench $(if $(DATA),--data $(DATA)) $(BENCH)
@@ -68,6 +71,9 @@ bench-adapt: $(VENV)/.dev
 
 bench-perspective: $(VENV)/.dev
 	$(BIN)/python -m loadtest.perspective
+
+bench-streams: $(VENV)/.dev
+	$(BIN)/python -m loadtest.streams $(BENCH)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

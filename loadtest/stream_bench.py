@@ -39,10 +39,14 @@ class Rig:
         self.upstream.scripts[name] = script
         return name
 
-    async def through(self, script: Script, *, leave_after: int | None = None) -> tuple[Reply, Sent | None]:
+    async def asked(self, name: str, *, leave_after: int | None = None) -> Reply:
+        """One stream through Weir, of the script with this name."""
+        return await chat(f"{self.gateway.url}/v1", name, leave_after=leave_after)
+
+    async def through(self, script: Script) -> tuple[Reply, Sent | None]:
         """One stream through Weir, and what the upstream says of it (None where it was not asked)."""
         name = self.name(script)
-        reply = await chat(f"{self.gateway.url}/v1", name, leave_after=leave_after)
+        reply = await self.asked(name)
         return reply, next(iter(self.upstream.sent.get(name, ())), None)
 
     async def direct(self, script: Script) -> Reply:
@@ -52,7 +56,7 @@ class Rig:
     async def action(self, text: str) -> str:
         """What Weir does with this text by itself, said by an assistant."""
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-            answer = await client.post(f"{self.gateway.url}/v1/moderate", json={"text": text, "role": "assistant"})
+            answer = await client.post(f"{self.gateway.url}/v1/moderate", json={"input": text, "role": "assistant"})
         answer.raise_for_status()
         return str(answer.json()["action"])
 
@@ -72,7 +76,7 @@ Scenario = Callable[[Rig], Awaitable[None]]
 async def running_rig(table: Table, *, quick: bool) -> AsyncIterator[Rig]:
     """An upstream and a Weir with the shipped model, warm."""
     async with Upstream({}).running() as upstream:
-        with running_gateway(upstream_openai=upstream.url.removesuffix("/v1"), audit_share="0") as gateway:
+        with running_gateway(upstream_openai=upstream.url.removesuffix("/v1")) as gateway:
             rig = Rig(gateway, upstream, table, quick)
             await asyncio.gather(*(rig.through(Script(text, pack=4)) for text in neutral_texts(4, seed=1)))
             yield rig
@@ -83,6 +87,13 @@ def long_texts(count: int, chars: int, seed: int) -> list[str]:
     each = chars // 200 + 1
     parts = neutral_texts(count * each, seed)
     return [_cut(" ".join(parts[n * each : (n + 1) * each]), chars) for n in range(count)]
+
+
+def check_whole(script: Script, reply: Reply) -> None:
+    """Raise RuntimeError unless an innocent reply came through to its end."""
+    if reply.end != "done" or reply.text != script.text:
+        chars = f"{len(reply.text)} of {len(script.text)} characters"
+        raise RuntimeError(f"an innocent reply ended with {reply.end}, {reply.finish}, after {chars}")
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from loadtest.upstream import read_chunked
 
+PROMPT = "Tell me a story."
+
 
 @dataclass(slots=True)
 class Reply:
@@ -36,7 +38,7 @@ class Reply:
         return self.arrivals[0][0] - self.begun if self.arrivals else None
 
 
-async def chat(base_url: str, model: str, prompt: str = "Tell me a story.", *, leave_after: int | None = None) -> Reply:
+async def chat(base_url: str, model: str, prompt: str = PROMPT, *, leave_after: int | None = None) -> Reply:
     """Ask for one streamed completion. With `leave_after`, close the connection after so many events with text."""
     parts = urlsplit(base_url)
     body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": prompt}]}).encode()

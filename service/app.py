@@ -18,7 +18,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service import __version__
-from service.api import chat, feedback, litellm, messages, native, openai, ops, perspective, policies, reload, responses
+from service.api import (
+    chat,
+    constitution,
+    feedback,
+    litellm,
+    messages,
+    native,
+    openai,
+    ops,
+    perspective,
+    plain_socket,
+    plain_stream,
+    policies,
+    reload,
+    responses,
+)
 from service.api.cors import Cors
 from service.api.edge import OPEN_PATHS, Edge
 from service.api.errors import MethodNotAllowed, NotFound, error_response
@@ -29,6 +44,10 @@ from service.config import Settings, load_settings
 from service.errors import BadInput, WeirError
 
 _DIRECT = (native.moderate, native.moderate_batch, openai.moderations)
+_DIALECTS = (
+    *(chat, native, openai, responses, messages, litellm, perspective),
+    *(plain_stream, plain_socket, feedback, policies, constitution, reload, ops),
+)
 
 
 def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
@@ -67,8 +86,7 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> FastAPI:
     app.state.running_streams = streams
     app.state.attributes = load_attributes()
     app.state.segment_memo = SegmentMemo()
-    proxies = (chat, responses, messages, litellm)
-    for dialect in (native, openai, *proxies, perspective, feedback, policies, reload, ops):
+    for dialect in _DIALECTS:
         app.include_router(dialect.router)
     app.router.routes.append(Route("/", ops.Page("index.html").serve, methods=["GET"]))
     app.router.routes.append(Route("/docs", ops.Page("docs.html").serve, methods=["GET"]))

@@ -1,4 +1,4 @@
-"""The command line: `weir serve`, `weir moderate`, `weir metrics`, `weir key new`.
+"""The command line: `weir serve`, `weir moderate`, `weir constitution check`, `weir metrics`, `weir key new`.
 
 Owns arguments, exit codes and the one sentence that a refused start prints. Refuses to do the work itself.
 """
@@ -13,6 +13,7 @@ import re
 import secrets
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from service import __version__
 from service.config import load_settings
@@ -67,6 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     moderate.add_argument("--role", default="", help="user, assistant ...: for lines that name none")
     moderate.set_defaults(run=_moderate)
 
+    rules = commands.add_parser("constitution", help="principles").add_subparsers(required=True, metavar="COMMAND")
+    check = rules.add_parser(
+        "check",
+        help="read a constitution's file, run its examples, say what fails",
+        description="Exit code: 0 all examples came out as they should, 1 some did not, 2 the file is wrong.",
+    )
+    check.add_argument("file", metavar="FILE")
+    check.set_defaults(run=_check_constitution)
     metrics = commands.add_parser(
         "metrics", help="list every series of /metrics", description="Name, type, labels and meaning, a line for each."
     )
@@ -114,6 +123,25 @@ async def _moderate_file(arguments: argparse.Namespace) -> int:
     async with open_runtime(settings, stateful=False) as runtime:
         rows = Rows(arguments.policy, arguments.role)
         return await moderate_lines(runtime, source, sys.stdout, rows, Progress(sys.stderr, size))
+
+
+def _check_constitution(arguments: argparse.Namespace) -> int:
+    return asyncio.run(_check_file(Path(arguments.file)))
+
+
+async def _check_file(file: Path) -> int:
+    from service.constitution_check import check  # as above
+    from service.log import configure_logging
+    from service.wiring import open_runtime
+
+    settings = load_settings()
+    configure_logging("error", settings.log_format)
+    async with open_runtime(settings, stateful=False, constitution=file) as runtime:
+        evaluator = runtime.constitution.live.get("default")
+        report = await check(evaluator.constitution, evaluator, runtime.judge)
+    for line in report:
+        print(line.text)
+    return int(any(line.failed for line in report))
 
 
 def _new_key(arguments: argparse.Namespace) -> int:

@@ -153,9 +153,13 @@ class Settings(BaseModel):
     upstreams: str | None = Field(default=None, repr=False)  # more of them by name: TOML, or the path of a file
     max_streams: Count = 256  # replies that are relayed at once
     stream_audit_share: Annotated[float, Field(ge=0, le=1)] = 0.05  # of the streams, judged once more as a whole
+    max_stream_chars: Count = 1_000_000  # of one text that grows at /v1/stream
+    stream_idle_s: Annotated[float, Field(gt=0, le=3600)] = 60.0  # how long /v1/stream waits for its caller
     judge_url: Url | None = Field(default=None, repr=False)
     judge_model: str | None = None
     judge_key: SecretStr | None = None
+    judge_per_minute: Annotated[int, Field(ge=0)] = 60  # calls; beyond them the embedded judge is asked
+    judge_timeout_s: Annotated[float, Field(gt=0, le=60)] = 4.0  # of one attempt
     image_hosts: tuple[str, ...] = ()
 
     @property
@@ -214,6 +218,15 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _check_upstreams(self) -> Self:
+        """Refuse a key that would go nowhere."""
+        for kind in ("openai", "anthropic"):
+            if getattr(self, f"upstream_{kind}_key") and not getattr(self, f"upstream_{kind}"):
+                name = f"WEIR_UPSTREAM_{kind.upper()}"
+                raise ValueError(f"{name}_KEY needs {name}")
+        return self
+
+    @model_validator(mode="after")
     def _check_combinations(self) -> Self:
         """Refuse what could only fail later, or silently do something else than was meant."""
         if self.cache == "redis" and not _is_redis(self.cache_url):
@@ -230,6 +243,8 @@ class Settings(BaseModel):
             raise ValueError("WEIR_REPLICAS over 1 needs WEIR_SECRET: replicas take each other's receipts")
         if self.judge_url is None and (self.judge_model is not None or self.judge_key is not None):
             raise ValueError("WEIR_JUDGE_MODEL and WEIR_JUDGE_KEY need WEIR_JUDGE_URL")
+        if self.judge_url is not None and not self.judge_model:
+            raise ValueError("WEIR_JUDGE_URL needs WEIR_JUDGE_MODEL")
         if self.max_text_chars > self.max_body_bytes:
             raise ValueError("WEIR_MAX_TEXT_CHARS is over WEIR_MAX_BODY_BYTES, so that it could never be reached")
         return self
@@ -255,18 +270,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise StartRefused(_sentence(exc)) from None
 
 
-def not_in_use(settings: Settings) -> tuple[str, ...]:
-    """Names of settings that were set and do nothing in this version, because their feature is not built yet."""
-    harmless: dict[str, object] = {"screen": "off"}
-    waiting = (
-        "screen",
-        *("judge_url", "judge_model", "judge_key", "image_hosts"),
-    )
-    return tuple(
-        PREFIX + name.upper()
-        for name in waiting
-        if name in settings.model_fields_set and getattr(settings, name) != harmless.get(name)
-    )
+def read_secret(name: str, environ: Mapping[str, str] | None = None) -> str:
+    """A secret in a variable that a configuration file names; '' where it is not set."""
+    return (os.environ if environ is None else environ).get(name, "").strip()
 
 
 def _is_redis(url: SecretStr | None) -> bool:

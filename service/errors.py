@@ -24,16 +24,19 @@ Owns the one table of what can go wrong. Refuses to know HTTP frameworks and dia
     │   └── AdminDisabled              403  admin_disabled
     ├── VersionConflict                412  version_conflict
     ├── PreconditionRequired           428  precondition_required
-    ├── ReloadRefused                  422  artifact_invalid, policy_invalid
+    ├── ReloadRefused                  422  artifact_invalid, policy_invalid, constitution_invalid
     ├── Overloaded                     429  overloaded
     ├── RateLimited                    429  rate_limited
     ├── DeadlineExceeded               503  deadline_exceeded
     ├── ScorerFailed                   503  scorer_failed
     ├── StoreUnavailable               503  store_unavailable
+    ├── JudgeFailed                    503  judge_failed
+    │   └── JudgeBudgetSpent           503  judge_failed
     ├── Draining                       503  draining
     └── StartRefused                   (stops the start)
         ├── ArtifactInvalid
         ├── PolicyInvalid
+        ├── ConstitutionInvalid
         └── StoreRefused
 """
 
@@ -225,6 +228,22 @@ class StoreUnavailable(WeirError):
     retry_after_s = 2
 
 
+class JudgeFailed(WeirError):
+    """The judge of the constitution gave no opinion; `reason` is from a closed set."""
+
+    status = 503
+    code = "judge_failed"
+    retry_after_s = 5
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The judge gave no opinion.")
+        self.reason = reason
+
+
+class JudgeBudgetSpent(JudgeFailed):
+    """No more calls to the judge this minute."""
+
+
 class Draining(WeirError):
     """The process is about to stop."""
 
@@ -259,6 +278,12 @@ class ReloadRefused(WeirError):
     def __init__(self, refused: StartRefused) -> None:
         super().__init__(f"{refused.message.rstrip('.')}. What was in force stays.")
         self.code = refused.code
+
+
+class ConstitutionInvalid(StartRefused):
+    """A constitution's file is wrong."""
+
+    code = "constitution_invalid"
 
 
 class StoreRefused(StartRefused):

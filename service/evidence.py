@@ -3,7 +3,8 @@
 Owns what "the same" means: everything that the stages are fed, under the caller's scope. Refuses to know thresholds:
 a policy decides afresh over what is kept, so a changed threshold needs no invalidation. No text lies in an entry or in
 a key: a key is a keyed BLAKE2b (RFC 7693, a MAC without HMAC's second pass) under a key derived from the secret.
-What a stage is missing from is never kept.
+What a stage is missing from is never kept, nor what the constitution has a say in: its files change apart from all
+this, and a judge may answer otherwise the next time.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class EvidenceCache:
         self, content: Content, gather: Callable[[Content], Coroutine[Any, Any, Evidence]]
     ) -> tuple[Evidence, Source]:
         """The evidence on a content: kept, or gathered together with whoever asks for the same at this time."""
-        if not content.store:
+        if not content.store or content.constitution != "off":
             return await gather(content), Source.GATHERED
         key = self._key(content)
         kept = self._kept.get(key)

@@ -24,6 +24,7 @@ _LATENCY = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _TOKENS = (8, 16, 32, 64, 128, 192, 256, 512)
 _CHARACTERS = (10, 20, 40, 80, 120, 160, 200, 240, 280, 320, 400)
+_ROUNDS = (1, 2, 3, 4, 6, 8)
 _REFUSALS = ("overloaded", "rate_limited", "draining")  # there from the start, so that the first ones make a rate
 
 
@@ -60,6 +61,7 @@ class Metrics:
         self._add_feedback(book)
         self._add_batches_and_caches(book)
         self._add_streams(book)
+        self._add_constitution(book)
 
     def _add_process(self, book: SeriesBook) -> None:
         """What runs."""
@@ -175,6 +177,25 @@ class Metrics:
             "weir_stream_leaked_characters",
             "Released characters of audited streams that the judgement of the whole blocks.",
         )
+
+    def _add_constitution(self, book: SeriesBook) -> None:
+        """The series of the constitution, its judge and its revisions."""
+        self.escalations = book.counter(
+            "weir_escalations", "Texts that the judge was asked about, by what the caller asked for.", "asked"
+        )
+        self.judge_seconds = book.histogram("weir_judge_seconds", "Time that a judge took.", _LATENCY, "judge")
+        self.judge_errors = book.counter("weir_judge_errors", "Opinions that were not to be had, by reason.", "reason")
+        self.judge_open = book.gauge(
+            "weir_judge_breaker_open", "1 while the LLM judge is left alone after failures.", across="livemax"
+        )
+        self.judge_disagreements = book.counter("weir_judge_disagreements", "Opinions that differ from stage one.")
+        self.overrulings = book.counter(
+            "weir_judge_overrulings", "Opinions that bring something over a line or below it.", "to"
+        )
+        self.revisions = book.counter(
+            "weir_revisions", "Flagged texts, by what was returned in their place.", "made_by"
+        )
+        self.revision_rounds = book.histogram("weir_revision_rounds", "Attempts until a revision passed.", _ROUNDS)
 
     def name_model(self, model: str) -> None:
         """State which model is loaded, in place of the one before."""

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from service.constitution_parts import ConstitutionParts
 from service.feedback.desk import FeedbackDesk
 from service.feedback.ledger import Ledger
 from service.feedback.tuning import Tuning
@@ -80,6 +81,7 @@ class Parts:
     versions: PolicyVersions = field(repr=False)
     tuning: Tuning = field(repr=False)
     ledger: Ledger | None = field(repr=False)
+    constitution: ConstitutionParts = field(repr=False)
     users: Users = field(repr=False)
     stack: AsyncExitStack = field(repr=False)
 

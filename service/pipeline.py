@@ -51,6 +51,11 @@ def has_context(content: Content, so_far: Sequence[Finding]) -> bool:
     return any(turn.text.strip() for turn in content.context)
 
 
+def asks_constitution(content: Content, so_far: Sequence[Finding]) -> bool:
+    """The gate of a stage that holds principles against the text."""
+    return content.constitution != "off"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A stage, when it runs, how long it may take, and whether its failure may pass silently (it is still named).

@@ -137,6 +137,8 @@ def resolve(findings: Iterable[Finding], policy: Policy) -> dict[str, float]:
     final: dict[str, float] = {}
     proposals: dict[str, list[float]] = {}
     for finding in findings:
+        if not finding.category:
+            continue  # of a principle: its own file decides, see `decide`
         if finding.overrides:
             proposals.setdefault(finding.category, []).append(finding.score)
         elif finding.score > detected[finding.category]:
@@ -156,10 +158,13 @@ def resolve(findings: Iterable[Finding], policy: Policy) -> dict[str, float]:
 def decide(
     findings: Iterable[Finding], policy: Policy, *, degraded: bool, unmeasured_language: bool
 ) -> tuple[Action, tuple[Judgement, ...]]:
-    """Make the action: the strictest over categories, raised where a stage failed or the language is unmeasured."""
+    """Make the action: the strictest over categories and principles, raised where a stage failed or the language is
+    unmeasured.
+    """
+    findings = tuple(findings)
     scores = resolve(findings, policy)
     judgements = []
-    action = Action.ALLOW
+    action = max((finding.calls_for for finding in findings), default=Action.ALLOW)
     for name in CATEGORIES:
         lines, score = policy.thresholds[name], scores[name]
         own = lines.action(score)

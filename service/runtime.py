@@ -17,6 +17,7 @@ from typing import Protocol
 
 from service.backends.upstream import Upstream, UpstreamClient, UpstreamKind
 from service.config import Settings
+from service.constitution_parts import ConstitutionParts
 from service.errors import (
     ReloadRefused,
     StartRefused,
@@ -94,7 +95,6 @@ class Runtime:
         self.draining = False
         self.upstreams: Mapping[tuple[UpstreamKind, str], Upstream] = {}
         self.upstream_client: UpstreamClient | None = None
-        self.revise: Callable[[Content, Verdict], Awaitable[str | None]] | None = None
         self.parts = parts
         self._build = build
         self._store = store
@@ -156,6 +156,11 @@ class Runtime:
         return self.parts.ledger
 
     @property
+    def constitution(self) -> ConstitutionParts:
+        """The constitutions in force, and who judges and revises by them."""
+        return self.parts.constitution
+
+    @property
     def ready(self) -> bool:
         """Whether a batch really ran, every worker is alive and nobody asked for a stop."""
         return self.parts.scorer.alive and not self.draining
@@ -170,14 +175,20 @@ class Runtime:
     def enter(self, content: Content, verdict: Verdict) -> Verdict:
         """Count and enter a verdict that `judge` gave: of a content whose parts were judged one by one."""
         self.metrics.count_verdict(verdict)
-        ledger = self.parts.ledger
-        return verdict if ledger is None else ledger.enter(content, verdict)
+        parts = self.parts
+        return verdict if parts.ledger is None else parts.ledger.enter(content, verdict)
 
     async def judge(self, content: Content) -> Verdict:
         """Judge a part of a content that is moderated as a whole: nothing is counted."""
         parts = self.parts
         with parts.users:
             return await parts.pipeline.judge(content)
+
+    async def revise(self, content: Content, verdict: Verdict) -> str | None:
+        """Other words in place of a content with this verdict, which passed the whole pipeline; None for none."""
+        parts = self.parts
+        with parts.users:
+            return await parts.constitution.reviser.revise(content, verdict)
 
     async def reload(self, author: str) -> None:
         """Take up the artefact and the policies that now lie on disk, here and in every process of the store.

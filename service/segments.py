@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 MOST_CHARS = 240  # of a segment; with OVERLAP_CHARS the most that is ever judged at once, and held
 LEAST_CHARS = 24  # a sentence that is shorter is judged with the one after it: list numbers, "Yes."
-OVERLAP_CHARS = 80  # of what stands before a segment, judged with it: a phrase across a cut is seen whole
+OVERLAP_CHARS = 80  # before a cut inside a sentence, judged with what follows: a phrase across it is seen whole
 
 # A run of end marks counts once the character after it is known to be white space.
 _END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s)|[。！？]++(?=[^。！？])|\n")
@@ -21,33 +21,33 @@ _ZERO_WIDTH_JOINER = "\u200d"
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Half-open range of the whole text; `judged_from` is where the part begins that is judged with it."""
+    """Half-open range of the whole text; `judged_from` is where the part begins that is judged with it.
+
+    `whole`: it ends where a sentence does, so that what follows is judged by itself.
+    """
 
     start: int
     end: int
     judged_from: int
-
-
-def next_end(text: str, start: int, *, closed: bool, most: int = MOST_CHARS) -> int | None:
-    """Where the segment that begins at `start` ends; None while that cannot be known yet.
-
-    `closed`: the text will not grow. The answer never changes when it does.
-    """
-    least = min(LEAST_CHARS, most)
-    for match in _END.finditer(text, start, min(len(text), start + most)):
-        if match.end() - start >= least and match.end() < len(text):
-            return match.end()
-    if len(text) - start > most:  # the character after the cut is known, so that none is cut in two
-        return _cut(text, start, start + most)
-    return len(text) if closed and len(text) > start else None
+    whole: bool = False
 
 
 def next_segment(
-    text: str, start: int, *, closed: bool, most: int = MOST_CHARS, overlap: int = OVERLAP_CHARS
+    text: str, start: int, *, closed: bool, apart: bool = False, most: int = MOST_CHARS, overlap: int = OVERLAP_CHARS
 ) -> Segment | None:
-    """The segment that begins at `start`, or None while its end cannot be known yet."""
-    end = next_end(text, start, closed=closed, most=most)
-    return None if end is None else Segment(start, end, overlap_start(text, start, overlap))
+    """The segment that begins at `start`; None while its end cannot be known yet.
+
+    `closed`: the text will not grow; the answer never changes when it does. `apart`: the segment before was whole. Then
+    nothing of it is judged again: innocent words before a harmful sentence hide it from a classifier.
+    """
+    judged_from = start if apart else overlap_start(text, start, overlap)
+    least = min(LEAST_CHARS, most)
+    for match in _END.finditer(text, start, min(len(text), start + most)):
+        if match.end() - start >= least and match.end() < len(text):
+            return Segment(start, match.end(), judged_from, whole=True)
+    if len(text) - start > most:  # the character after the cut is known, so that none is cut in two
+        return Segment(start, _cut(text, start, start + most), judged_from)
+    return Segment(start, len(text), judged_from, whole=True) if closed and len(text) > start else None
 
 
 def overlap_start(text: str, start: int, overlap: int = OVERLAP_CHARS) -> int:

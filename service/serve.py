@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from service.app import create_app
-from service.config import Settings, not_in_use
+from service.config import Settings
 from service.errors import WeirError
 from service.listening import Handed, bind
 from service.log import configure_logging, describe
 from service.metrics import Metrics
+from service.planned import not_in_use
 from service.series import FOLDER, join_processes
 
 if TYPE_CHECKING:

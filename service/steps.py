@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import StartRefused
-from service.pipeline import Gate, Step, always, has_context
+from service.pipeline import Gate, Step, always, asks_constitution, has_context
 from service.stages.composition import is_sexual
 from service.types import Stage
 
-GATES: Mapping[str, Gate] = {"always": always, "context": has_context, "sexual": is_sexual}
+GATES: Mapping[str, Gate] = {
+    "always": always,
+    "context": has_context,
+    "sexual": is_sexual,
+    "constitution": asks_constitution,
+}
 
 
 def load_steps(
@@ -23,23 +28,24 @@ def load_steps(
     stages: Mapping[str, Callable[[dict[str, Any]], Stage]],
     budget_s: float,
     fail_open: Sequence[str] = (),
+    gates: Mapping[str, Gate] = GATES,
 ) -> list[Step]:
     """The pipeline's steps as `pipeline.toml` lists them; raises StartRefused for a name that does not exist.
 
-    `fail_open` names further stages whose failure leaves the action as it is.
+    `fail_open` names further stages whose failure leaves the action as it is; `gates` are all that a step may name.
     """
     steps: list[Step] = []
     names: list[str] = []
     for entry in tomllib.loads(path.read_text(encoding="utf-8"))["steps"]:
         name, gate = entry["stage"], entry.get("gate", "always")
-        if name not in stages or gate not in GATES:
+        if name not in stages or gate not in gates:
             raise StartRefused(f"{path.name}: there is no stage {name!r} or no gate {gate!r}")
         names.append(name)
         steps.append(
             Step(
                 stages[name](entry),
                 budget_s=min(float(entry["budget_s"]), budget_s),
-                gate=GATES[gate],
+                gate=gates[gate],
                 fail_open=name in fail_open or bool(entry.get("fail_open", False)),
                 beside=bool(entry.get("beside", False)),
             )

@@ -44,6 +44,7 @@ class Channel:
         self._text = ""  # from `_base` on: what is judged again as overlap, and what is held
         self._base = 0
         self._segment_start = 0  # of the segment that is not whole yet
+        self._apart = True  # nothing stands before that segment, or a whole sentence does
         self._barrier = 0  # what stands before was altered, and is not judged again
         self._settled = 0  # released or masked up to here; relief may take it into that segment
         self.stopped: Verdict | None = None
@@ -91,15 +92,16 @@ class Channel:
                 self._text,
                 self._segment_start - self._base,
                 closed=closed,
+                apart=self._apart,
                 most=rules.segment_chars,
                 overlap=rules.overlap_chars,
             )
             if found is None:
                 return
             judged_from = max(found.judged_from + self._base, self._barrier)
-            segment = Segment(found.start + self._base, found.end + self._base, judged_from)
+            segment = Segment(found.start + self._base, found.end + self._base, judged_from, found.whole)
             release = await self._settle(segment)
-            self._segment_start = segment.end
+            self._segment_start, self._apart = segment.end, segment.whole
             self._forget()
             if release is not None and release.settled:
                 yield release
@@ -182,6 +184,8 @@ class Channel:
         return Release("".join(pieces) + tail + ending, end - begin, tuple(kept))
 
     def _overlap(self, start: int) -> int:
+        if self._apart:
+            return start
         before = overlap_start(self._text, start - self._base, self._rules.overlap_chars)
         return max(self._base + before, self._barrier)
 

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from service.taxonomy import Action
 
 Kind = Literal["post", "prompt", "response"]
+Depth = Literal["off", "auto", "always"]  # whether a constitution is asked, and its judge: never, in doubt, always
 Scores = Mapping[str, float]  # category name -> score; every name is in taxonomy.CATEGORIES
 
 ROLES = ("user", "assistant", "system", "developer", "tool")
@@ -30,8 +31,9 @@ class Turn:
 class Content:
     """What is judged. `context` is oldest first; `policy` names the policy that decides.
 
-    `explain` asks for spans, which cost a second look at flagged texts. `scope` names the caller, where callers are
-    to be told nothing of each other's contents; without `store` nothing of the content enters a cache, nor is one read.
+    `explain` asks for spans, which cost a second look at flagged texts. `constitution` asks that the principles be held
+    against the text too. `scope` names the caller, where callers are to be told nothing of each other's contents;
+    without `store` nothing of the content enters a cache, nor is one read.
     """
 
     text: str = field(repr=False)
@@ -41,6 +43,7 @@ class Content:
     explain: bool = True
     scope: str = ""
     store: bool = True
+    constitution: Depth = "off"
 
     @property
     def cache_scope(self) -> str | None:
@@ -69,6 +72,7 @@ class Finding:
 
     `overrides`: an adjudicator proposes this score instead of the detectors' maximum.
     `final`: nobody may lower it.
+    `calls_for`: of a principle of the constitution, whose category is "": the action that its own file asks for.
     """
 
     category: str
@@ -78,6 +82,7 @@ class Finding:
     span: Span | None = None
     overrides: bool = False
     final: bool = False
+    calls_for: Action = Action.ALLOW
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +18,17 @@ from service.backends.batcher import SLICE_ITEMS
 from service.backends.buckets import HostBuckets, Limiter
 from service.backends.cache import ScoreCache
 from service.backends.onnx_text import OnnxTextScorer
-from service.backends.secret import load_secrets
-from service.backends.sqlite_store import SqliteStore
 from service.caches import open_evidence, open_scores
 from service.config import CONCURRENT_ITEMS, Settings
+from service.constitution.doubt import Doubt
+from service.constitution.live import LiveConstitutions
+from service.constitution.opinion import Judge as ConstitutionJudge
+from service.constitution.reviser import Reviser
+from service.constitution_parts import ConstitutionParts, embedded_judge, open_constitutions, open_judge, open_llm
 from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRefused, StoreUnavailable
 from service.evidence import EvidenceCache
-from service.feedback.desk import FeedbackDesk, Judge
-from service.feedback.ledger import Ledger
-from service.feedback.loops import Loops
-from service.feedback.receipts import Receipts
 from service.feedback.shadow import Shadow
-from service.feedback.traffic import Traffic
-from service.feedback.tuning import Tuning
-from service.feedback.versions import PolicyVersions
-from service.goal_files import load_goals
+from service.feedback_parts import Keep, State, build_state, open_keep, start_loops
 from service.language import LanguageDetector
 from service.metrics import Metrics
 from service.normalize import Readings
@@ -40,19 +36,21 @@ from service.parts import Parts, Users
 from service.pipeline import Pipeline
 from service.policy import LivePolicies
 from service.policy_files import load_policies
-from service.records import Store
 from service.runtime import Runtime, last_reload
 from service.stages.composition import CompositionStage
+from service.stages.constitution import ConstitutionStage
 from service.stages.context import ContextStage
 from service.stages.identifiers import IdentifierPatterns
+from service.stages.judge import JudgeStage
 from service.stages.keyword import KeywordStage
 from service.stages.lexicon import Lexicon, load_lexicon
 from service.stages.semantic import SemanticStage
-from service.steps import load_steps
+from service.steps import GATES, load_steps
 from service.types import Content, Stage, Verdict
 from service.upstreams import load_upstreams, open_client
 
 if TYPE_CHECKING:
+    from service.backends.llm_judge import LlmJudge
     from service.backends.otel import Tracing
 
 DATA = Path(__file__).with_name("data")
@@ -61,20 +59,24 @@ WARM_UP = ("A short text.", "A longer one, so that the kernels of both lengths a
 
 @asynccontextmanager
 async def open_runtime(
-    settings: Settings, metrics: Metrics | None = None, *, stateful: bool = True
+    settings: Settings, metrics: Metrics | None = None, *, stateful: bool = True, constitution: Path | None = None
 ) -> AsyncIterator[Runtime]:
     """Everything that serves, opened in order and closed in reverse. Raises StartRefused with one sentence.
 
     Without `stateful` nothing is kept or read but what files say: no receipts, no store, no learnt thresholds.
+    `constitution` is a file that stands in for all constitutions.
     """
     metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
         keep = await open_keep(stack, settings, stateful=stateful)
         tracing = _open_tracing(stack, settings)
         lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
+        llm = open_llm(stack, settings, metrics)
 
         async def build() -> Parts:
-            return await _open_parts(settings, keep, lexicon, metrics, tracing, stateful=stateful)
+            return await _open_parts(
+                *(settings, keep, lexicon, metrics, tracing, llm), stateful=stateful, constitution=constitution
+            )
 
         try:
             seen = await last_reload(keep.store)
@@ -123,7 +125,15 @@ def _open_tracing(stack: AsyncExitStack, settings: Settings) -> Tracing | None:
 
 
 async def _open_parts(
-    settings: Settings, keep: Keep, lexicon: Lexicon, metrics: Metrics, tracing: Tracing | None, *, stateful: bool
+    settings: Settings,
+    keep: Keep,
+    lexicon: Lexicon,
+    metrics: Metrics,
+    tracing: Tracing | None,
+    llm: LlmJudge | None,
+    *,
+    stateful: bool,
+    constitution: Path | None,
 ) -> Parts:
     """All that belongs to the artefact and the policies that now lie on disk, proved by a batch that really ran."""
     async with AsyncExitStack() as stack:
@@ -132,30 +142,19 @@ async def _open_parts(
             DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset
         )
         live, users = LivePolicies(book), Users()
-        scorer = OnnxTextScorer(
-            artifact,
-            workers=settings.threads,
-            threads=1,
-            max_items=settings.queue_items,
-            slice_items=max(1, min(SLICE_ITEMS, settings.queue_items // (4 * CONCURRENT_ITEMS))),
-            budget_s=settings.request_budget_s,
-            cache=open_scores(stack, settings, keep.secret, artifact.digest, metrics),
-            metrics=metrics,
-        )
-        stack.push_async_callback(scorer.close)
+        scorer = await _open_scorer(stack, settings, keep, artifact, metrics)
+        constitutions = await open_constitutions(settings, scorer, constitution)
+        doubtful = open_judge(llm, embedded_judge(live, artifact.digest))
         evidence = open_evidence(settings, keep.secret, artifact.digest, metrics)
-        pipeline = _build_pipeline(settings, artifact, scorer, lexicon, live, metrics, tracing, evidence)
+        pipeline = _build_pipeline(
+            *(settings, artifact, scorer, lexicon, live, constitutions, doubtful, metrics, tracing, evidence)
+        )
 
         async def judge(content: Content) -> Verdict:
             with users:
                 return await pipeline.judge(content)
 
         state = build_state(keep, settings, metrics, live, judge, (artifact.version, artifact.digest))
-        try:
-            for text in WARM_UP:
-                await scorer.score([(text, "")], "post")
-        except ScorerFailed as error:
-            raise ArtifactInvalid(f"{artifact.name}: the model cannot be run") from error
         if stateful:
             await start_loops(stack, state)
             if settings.shadow_model_dir is not None:
@@ -163,81 +162,35 @@ async def _open_parts(
         return Parts(
             *(live, artifact.version, artifact.languages, pipeline, scorer),
             *(state.feedback, state.versions, state.tuning, state.ledger if stateful else None),
+            constitution=ConstitutionParts(
+                constitutions, doubtful, llm, Reviser(judge, scorer, llm, constitutions, live, metrics)
+            ),
             users=users,
             stack=stack.pop_all(),
         )
 
 
-@dataclass(frozen=True)
-class Keep:
-    """Where state lies, the keys that receipts are signed with, and the secret that others are derived from."""
-
-    store: Store
-    receipts: Receipts
-    secret: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class State:
-    """The parts that feedback and thresholds need, around one store."""
-
-    feedback: FeedbackDesk
-    versions: PolicyVersions
-    tuning: Tuning
-    ledger: Ledger
-    loops: Loops
-
-
-async def open_keep(stack: AsyncExitStack, settings: Settings, *, stateful: bool = True) -> Keep:
-    """The store and the keys; opened early, so that a wrong setting is told before the model is loaded."""
-    store: Store
-    if not stateful:
-        secret = [secrets.token_bytes(32)]
-        store = await SqliteStore.open(None)
-    else:
-        given = None if settings.secret is None else settings.secret.get_secret_value()
-        secret = await asyncio.to_thread(load_secrets, given, settings.data_dir)
-        if settings.store_url is None:
-            store = await SqliteStore.open(settings.data_dir / "weir.db")
-        else:
-            # Here, so that who keeps everything on one host loads no client of Redis.
-            from service.backends.redis_store import RedisStore
-
-            store = await RedisStore.open(settings.store_url.get_secret_value())
-    stack.push_async_callback(store.close)
-    return Keep(store, Receipts(secret, days=settings.receipt_days), secret[0])
-
-
-def build_state(
-    keep: Keep, settings: Settings, metrics: Metrics, policies: LivePolicies, judge: Judge, artifact: tuple[str, str]
-) -> State:
-    """The parts, not yet running. `artifact` is its version and its whole digest."""
-    version, digest = artifact
-    store, traffic = keep.store, Traffic()
-    versions = PolicyVersions(policies.current, digest, policies, store, metrics)
-    tuning = Tuning(versions, store, load_goals(DATA / "thresholds.toml", settings.policy_dir), version)
-    return State(
-        FeedbackDesk(keep.receipts, store, policies, judge, version, metrics),
-        versions,
-        tuning,
-        Ledger(keep.receipts, traffic, policies, metrics, settings.audit_share),
-        Loops(
-            *(versions, tuning, traffic, store, metrics),
-            owner=secrets.token_hex(8),
-            policies=tuple(policies.current.policies),
-            adapt_every_s=settings.adapt_every_s,
-        ),
+async def _open_scorer(
+    stack: AsyncExitStack, settings: Settings, keep: Keep, artifact: Artifact, metrics: Metrics
+) -> OnnxTextScorer:
+    """The model, warm; ArtifactInvalid where it cannot be run."""
+    scorer = OnnxTextScorer(
+        artifact,
+        workers=settings.threads,
+        threads=1,
+        max_items=settings.queue_items,
+        slice_items=max(1, min(SLICE_ITEMS, settings.queue_items // (4 * CONCURRENT_ITEMS))),
+        budget_s=settings.request_budget_s,
+        cache=open_scores(stack, settings, keep.secret, artifact.digest, metrics),
+        metrics=metrics,
     )
-
-
-async def start_loops(stack: AsyncExitStack, state: State) -> None:
-    """Take the thresholds of the store, then keep up with it."""
+    stack.push_async_callback(scorer.close)
     try:
-        await state.versions.refresh(force=True)
-    except StoreUnavailable as error:
-        raise StoreRefused("The store does not answer.") from error
-    state.loops.start()
-    stack.push_async_callback(state.loops.close)
+        for text in WARM_UP:
+            await scorer.score([(text, "")], "post")
+    except ScorerFailed as error:
+        raise ArtifactInvalid(f"{artifact.name}: the model cannot be run") from error
+    return scorer
 
 
 async def _start_shadow(
@@ -258,7 +211,10 @@ async def _start_shadow(
     book = load_policies(
         DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset
     )
-    pipeline = _build_pipeline(settings, artifact, scorer, lexicon, LivePolicies(book), apart)
+    policies = LivePolicies(book)
+    constitutions = await open_constitutions(settings, scorer)
+    judge = embedded_judge(policies, artifact.digest)
+    pipeline = _build_pipeline(settings, artifact, scorer, lexicon, policies, constitutions, judge, apart)
     shadow = Shadow(pipeline.judge, artifact.version, state.ledger.traffic, metrics, share=settings.shadow_share)
     shadow.start()
     stack.push_async_callback(shadow.close)
@@ -271,6 +227,8 @@ def _build_pipeline(
     scorer: OnnxTextScorer,
     lexicon: Lexicon,
     policies: LivePolicies,
+    constitutions: LiveConstitutions,
+    doubtful: ConstitutionJudge,
     metrics: Metrics,
     tracing: Tracing | None = None,
     evidence: EvidenceCache | None = None,
@@ -283,8 +241,11 @@ def _build_pipeline(
         "context": lambda options: ContextStage(
             scorer, trusted_roles=options["trusted_roles"], window_shift=artifact.window_shift
         ),
+        "constitution": lambda _: ConstitutionStage(constitutions, scorer),
+        "judge": lambda _: JudgeStage(doubtful, constitutions, policies, metrics),
     }
-    steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s, settings.fail_open)
+    gates = {**GATES, "doubt": Doubt(policies, constitutions)}
+    steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s, settings.fail_open, gates)
     if tracing is not None:
         steps = [replace(step, stage=tracing.around(step.stage)) for step in steps]
     return Pipeline(steps, policies, LanguageDetector(artifact.languages), artifact.version, metrics, evidence)

@@ -12,6 +12,7 @@ from hypothesis import settings
 from tests.redis_server import RedisServer
 
 settings.register_profile("weir", deadline=None)  # a busy machine is no failure
+settings.register_profile("thorough", deadline=None, max_examples=10_000)  # for --hypothesis-profile
 settings.load_profile("weir")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,7 +70,6 @@ class FakeRuntime:
     scorer: FakeLoad = field(default_factory=FakeLoad)
     seen: list[Content] = field(default_factory=list)
     entered: list[Content] = field(default_factory=list)
-    revise: Callable[[Content, Verdict], Awaitable[str | None]] | None = None
     running: int = 0
     most_running: int = 0
     cancelled: int = 0
@@ -86,6 +85,10 @@ class FakeRuntime:
         self.metrics.count_verdict(verdict)
         self.entered.append(content)
         return verdict
+
+    async def revise(self, content: Content, verdict: Verdict) -> str | None:
+        """What the verdict suggests."""
+        return verdict.suggested_revision
 
     async def judge(self, content: Content) -> Verdict:
         """Judge one text."""

@@ -12,11 +12,12 @@ import httpx
 
 from service.app import create_app
 from service.config import Settings
+from service.feedback_parts import build_state, open_keep, start_loops
 from service.metrics import Metrics
 from service.policy import LivePolicies, PolicyBook, name_version
 from service.runtime import Runtime
 from service.types import Content, Verdict
-from service.wiring import build_state, open_keep, open_runtime, start_loops
+from service.wiring import open_runtime
 from tests.fake_runtime import FakeRuntime
 
 DIGEST = "0" * 64

@@ -71,6 +71,14 @@ async def test_what_is_not_to_be_stored_is_neither_kept_nor_read() -> None:
     assert (await kept.of(replace(CONTENT, store=False), gather))[1] is Source.GATHERED and gather.calls == 3
 
 
+async def test_what_the_constitution_has_a_say_in_is_neither_kept_nor_read() -> None:
+    kept, gather = cache(), Gather()
+    asked = replace(CONTENT, constitution="auto")
+    await kept.of(CONTENT, gather)
+    assert (await kept.of(asked, gather))[1] is Source.GATHERED
+    assert (await kept.of(asked, gather))[1] is Source.GATHERED and gather.calls == 3
+
+
 async def test_what_a_stage_is_missing_from_is_not_kept() -> None:
     kept, gather = cache(), Gather("semantic")
     await kept.of(CONTENT, gather)

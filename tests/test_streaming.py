@@ -17,6 +17,7 @@ from service.taxonomy import Action
 from service.types import Finding, Judgement, Span, Verdict
 
 BAD = "zugzwang"
+CASES = max(300, settings().max_examples)  # make bench-streams asks for more
 WORDS = st.sampled_from(
     ["a", "word", "sentence.", "really?!", "wait...", "no\n", "这是。", "é", "x" * 60, BAD, "end. "]
 )
@@ -61,7 +62,7 @@ async def run(
     return shown, channel, judge
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=CASES)
 @given(TEXTS, st.lists(st.integers(0, 2000), max_size=40), st.sampled_from(["stop", "redact"]))
 def test_output_does_not_depend_on_chunking(text: str, cuts: list[int], mode: str) -> None:
     rules = StreamRules(mode=mode)  # type: ignore[arg-type]
@@ -72,7 +73,7 @@ def test_output_does_not_depend_on_chunking(text: str, cuts: list[int], mode: st
     assert asked.asked == again.asked == each.asked
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=CASES)
 @given(TEXTS, st.lists(st.integers(0, 2000), max_size=40))
 def test_no_character_leaves_without_a_verdict(text: str, cuts: list[int]) -> None:
     shown, channel, judge = asyncio.run(run(text, cuts, StreamRules(), relieve=True))

@@ -20,7 +20,10 @@ from service.api.google import BATCH_PATH
 from service.errors import BadInput, Overloaded
 
 JUDGED_PATHS = frozenset(
-    {"/v1/moderate", "/v1/moderate/batch", "/v1/moderations", "/v1alpha1/comments:analyze", BATCH_PATH}
+    {
+        *("/v1/moderate", "/v1/moderate/batch", "/v1/constitution/evaluate"),
+        *("/v1/moderations", "/v1alpha1/comments:analyze", BATCH_PATH),
+    }
 )
 DEADLINE_HEADER = b"x-weir-deadline-ms"
 BODIES = 32  # bytes of all bodies in flight, as a multiple of the largest one that is taken

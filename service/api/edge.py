@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from service.runtime import Runtime
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
+STREAM_PATH = "/v1/stream"
+STREAM_BYTES = 32  # for each character at STREAM_PATH: a token of one letter in an event of its own takes that many
 BATCH_BODIES = 8  # a multipart batch of Google's may hold as many bytes as this many bodies
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -56,6 +58,7 @@ class Edge:
         self._max_body_bytes = settings.max_body_bytes
         self._budget_s = settings.request_budget_s
         self._admission = Admission(max_wait_s=settings.max_wait_s, max_body_bytes=settings.max_body_bytes)
+        self._max_stream_bytes = settings.max_body_bytes + settings.max_stream_chars * STREAM_BYTES
         self._routes = routes
         self._sockets = SocketEdge(app, settings, self._record)
 
@@ -64,7 +67,7 @@ class Edge:
         if scope["type"] != "http":
             await (self._sockets if scope["type"] == "websocket" else self._app)(scope, receive, send)
             return
-        most_bytes = self._max_body_bytes * (BATCH_BODIES if scope["path"] == BATCH_PATH else 1)
+        most_bytes = self._most_bytes(scope["path"])
         exchange = _Exchange(scope, receive, send, most_bytes)
         tracing = scope["app"].state.runtime.tracing
         if tracing is None or scope["path"] in OPEN_PATHS:
@@ -108,6 +111,11 @@ class Edge:
             return
         response = await endpoint(Request(scope, exchange.receive, exchange.send))
         await response(scope, exchange.receive, exchange.send)
+
+    def _most_bytes(self, path: str) -> int:
+        if path == STREAM_PATH:
+            return self._max_stream_bytes
+        return self._max_body_bytes * (BATCH_BODIES if path == BATCH_PATH else 1)
 
     def _admit(self, scope: Scope, most_bytes: int) -> AbstractContextManager[None]:
         """Refuse what need not be read: a draining service, a bad key, an announced size over the limit, an overload.

@@ -24,6 +24,7 @@ def explain(verdict: Verdict) -> str:
     sentences = [_flagged(verdict, top) if top is not None else _unflagged(verdict)]
     if top is not None:
         sentences += _adjusted(verdict, top)
+    sentences += _principles(verdict)
     sentences += _limits(verdict)
     return " ".join(sentences)
 
@@ -57,6 +58,12 @@ def _adjusted(verdict: Verdict, top: Judgement) -> list[str]:
     return [f"The {' and '.join(stages)} stage {way} this score from {detected:.2f}."]
 
 
+def _principles(verdict: Verdict) -> list[str]:
+    """Which principles of the constitution call for an action, by their ids."""
+    names = dict.fromkeys(f.reason.split(":")[1] for f in verdict.findings if f.calls_for > Action.ALLOW)
+    return [f"Against the constitution: {', '.join(names)}."] if names else []
+
+
 def _limits(verdict: Verdict) -> list[str]:
     """What the verdict lacks, and that it is stricter for it."""
     stages = [entry for entry in verdict.degraded if not entry.startswith("language")]
@@ -68,7 +75,8 @@ def _limits(verdict: Verdict) -> list[str]:
         )
     if stages:
         sentences.append(f"Without a result from: {', '.join(stages)} (failed or out of time).")
-    called_for = max((j.action for j in verdict.judgements), default=Action.ALLOW)
+    asked = (*(j.action for j in verdict.judgements), *(f.calls_for for f in verdict.findings))
+    called_for = max(asked, default=Action.ALLOW)
     if verdict.action > called_for:
         sentences.append(f"The policy raises the action to {verdict.action.wire} in such a case.")
     return sentences

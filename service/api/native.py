@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from service.api.auth import Caller
 from service.api.body import Parts, check_text, each, join, parse, read_json, while_connected
+from service.api.constitution_replies import constitution_reply
 from service.api.errors import json_response
 from service.api.explain import explain
 from service.api.quota import charge
@@ -26,7 +27,7 @@ from service.api.schema import BatchReply, ErrorReply, ModerateReply, PolicyRepl
 from service.errors import EmptyInput, TextTooLong, TooManyItems, WeirError
 from service.log import describe
 from service.taxonomy import CATEGORIES
-from service.types import ROLES, Content, Finding, Turn, Verdict
+from service.types import ROLES, Content, Depth, Finding, Turn, Verdict
 
 if TYPE_CHECKING:
     from service.runtime import Runtime
@@ -70,6 +71,7 @@ class ModerateRequest(BaseModel):
     role: Role = ""
     policy: str | None = None
     explain: bool = True
+    constitution: Depth = "off"
 
 
 class BatchRequest(BaseModel):
@@ -87,7 +89,11 @@ def to_content(request: ModerateRequest, caller: Caller, header_policy: str | No
     if sum(len(turn.text) for turn in context) > max_chars:
         raise TextTooLong(f"The context is over {max_chars} characters.", param="context")
     policy = caller.choose_policy(request.policy, header_policy)
-    return Content(text, context, request.role, policy, request.explain, scope=caller.name)
+    return Content(
+        *(text, context, request.role, policy, request.explain),
+        constitution=request.constitution,
+        scope=caller.name,
+    )
 
 
 def to_reply(verdict: Verdict, *, with_explanation: bool = True) -> dict[str, Any]:
@@ -110,7 +116,9 @@ def to_reply(verdict: Verdict, *, with_explanation: bool = True) -> dict[str, An
         }
         for j in verdict.judgements
     }
-    reply["findings"] = [_finding(f) for f in verdict.findings if f.score >= LEAST_FINDING or f.overrides]
+    reply["findings"] = [
+        _finding(f) for f in verdict.findings if f.category and (f.score >= LEAST_FINDING or f.overrides)
+    ]
     if verdict.suggested_revision is not None:
         reply["suggested_revision"] = verdict.suggested_revision
     reply.update(
@@ -170,7 +178,10 @@ async def moderate(request: Request) -> Response:
     request.state.chars = len(content.text)
     verdict = await while_connected(request, runtime.moderate(content))
     request.state.action = verdict.action.wire
-    return json_response(to_reply(verdict, with_explanation=wanted.explain))
+    reply = to_reply(verdict, with_explanation=wanted.explain)
+    if content.constitution != "off":
+        reply |= await while_connected(request, constitution_reply(runtime, content, verdict))
+    return json_response(reply)
 
 
 @router.post(
@@ -199,7 +210,9 @@ async def judge_item(runtime: Runtime, item: object, caller: Caller, header_poli
     try:
         wanted = parse(ModerateRequest, item)
         content = to_content(wanted, caller, header_policy, runtime.settings.max_text_chars)
-        return to_reply(await runtime.moderate(content), with_explanation=wanted.explain)
+        verdict = await runtime.moderate(content)
+        reply = to_reply(verdict, with_explanation=wanted.explain)
+        return reply if content.constitution == "off" else reply | await constitution_reply(runtime, content, verdict)
     except WeirError as error:
         refused = error
     except Exception as error:

@@ -62,6 +62,7 @@ class ModerateReply(TypedDict):
     audit: bool
     cached: bool
     receipt: NotRequired[str]
+    constitution: NotRequired[dict[str, Any]]
 
 
 class BatchReply(TypedDict):

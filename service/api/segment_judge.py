@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 
 class SegmentJudge:
-    """Judges what an assistant says after `context`, under one policy."""
+    """Judges what is said after `context`, by an assistant unless another role is named, under one policy."""
 
-    def __init__(self, runtime: Runtime, policy: str, rules: StreamRules, context: tuple[Turn, ...]) -> None:
-        self._runtime, self._policy, self._rules, self._context = runtime, policy, rules, context
+    def __init__(
+        self, runtime: Runtime, policy: str, rules: StreamRules, context: tuple[Turn, ...], role: str = "assistant"
+    ) -> None:
+        self._runtime, self._policy, self._rules, self._context, self._role = runtime, policy, rules, context, role
         self._strictest: tuple[Content, Verdict] | None = None
         self._entered: Verdict | None = None
 
@@ -32,12 +34,10 @@ class SegmentJudge:
         return verdict
 
     async def revise(self, text: str, verdict: Verdict) -> str | None:
-        """Other words for a segment that is held back, from the reviser or as the verdict suggests; not judged yet."""
+        """Other words for a segment that is held back; they are judged before they leave."""
         content = self._content(text)
-        if self._runtime.revise is not None:
-            return await self._runtime.revise(content, verdict)
-        # The verdict's own suggestion holds the overlap too, so that the segment is asked about by itself.
-        return (await self._runtime.judge(content)).suggested_revision
+        # The verdict covers the overlap too, and so do its places: the segment is asked about by itself.
+        return await self._runtime.revise(content, await self._runtime.judge(content))
 
     def enter(self) -> Verdict | None:
         """The strictest verdict, counted and with its receipt: once, however often it is asked for."""
@@ -49,4 +49,4 @@ class SegmentJudge:
         return holds_back(verdict, self._rules), verdict.action
 
     def _content(self, text: str) -> Content:
-        return Content(text, self._context, "assistant", self._policy, explain=self._rules.mode != "stop")
+        return Content(text, self._context, self._role, self._policy, explain=self._rules.mode != "stop")

@@ -1,7 +1,7 @@
 """The text classifier: tokens, windows, onnxruntime and calibration.
 
 Owns the session and the tokenizer. Refuses to know policies, views and stages.
-Shapes: T tokens, C labels, H = 384 hidden units; the graph takes ids and segments of (1, T).
+Shapes: T tokens, C labels, H = 384 hidden units, L inner states, S sentences; the graph takes ids and segments (1, T).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from tokenizers import Tokenizer
 from service.backends.artifact import Artifact
 from service.backends.batcher import SLICE_ITEMS, Batcher
 from service.backends.cache import Ids, Logits, ScoreCache
+from service.backends.inner_states import STATES, RecentVectors, Unread, cut_sentences, pool, with_outputs
+from service.constitution.reading import Reading, Vectors
 from service.errors import ArtifactInvalid, ScorerFailed
 from service.metrics import Metrics
 from service.types import Kind, Scores, Span
@@ -25,9 +27,9 @@ CLS, SEP = 101, 102
 RUN_TOKENS = 8
 
 
-def cost_in_tokens(item: Ids) -> int:
+def cost_in_tokens(item: Ids | Unread) -> int:
     """What an input costs, as the tokens that would take that long: the fixed part of a run is worth some."""
-    return len(item[0]) + RUN_TOKENS
+    return len(item.ids if isinstance(item, Unread) else item[0]) + RUN_TOKENS
 
 
 def open_session(artifact: Artifact, threads: int) -> ort.InferenceSession:
@@ -40,7 +42,8 @@ def open_session(artifact: Artifact, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(str(artifact.weights), options, providers=["CPUExecutionProvider"])
+        graph = with_outputs(artifact.weights.read_bytes(), STATES)
+        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own that share no public base
         raise ArtifactInvalid(f"{artifact.name}: onnxruntime cannot load model.onnx") from error
     shapes = {output.name: output.shape for output in session.get_outputs()}
@@ -80,8 +83,13 @@ class OnnxTextScorer:
         self._session = open_session(artifact, threads)
         self._tokenizer = open_tokenizer(artifact)
         self._unknown = self._tokenizer.token_to_id("[UNK]")
-        self._batcher: Batcher[Ids, Logits] = Batcher(
-            self.run,
+        given = {output.name for output in self._session.get_outputs()}
+        self._states = [name for name in STATES if name in given] or ["embedding"]
+        marks = (self._tokenizer.token_to_id(mark) for mark in ".!?")
+        self._ends = frozenset(mark for mark in marks if mark is not None)
+        self._recent = RecentVectors()
+        self._batcher: Batcher[Ids | Unread, Logits | Vectors] = Batcher(
+            self._compute,
             workers=workers,
             max_items=max_items,
             metrics=metrics,
@@ -147,6 +155,43 @@ class OnnxTextScorer:
                 found[n] = row
         return [self.calibrate(row, kind) for row in found if row is not None]
 
+    async def read(self, text: str) -> Reading:
+        """The text's sentences as inner states. A text that was read a moment ago is not computed again."""
+        items: list[Unread] = []
+        spans: list[list[Span]] = []
+        for window in self.windows(text):
+            encoding = self._encode(text[window.start : window.end])
+            kept = [
+                (token, place)
+                for token, place in zip(encoding.ids, encoding.offsets, strict=True)
+                if token != self._unknown
+            ][: self._room(())]
+            ids = [token for token, _ in kept]
+            items.append(Unread(ids))
+            spans.append(
+                [
+                    Span(window.start + kept[begin][1][0], window.start + kept[end - 1][1][1])
+                    for begin, end in cut_sentences(ids, self._ends)
+                ]
+            )
+        found = [vectors for vectors in await self._vectors(items) if len(vectors)]
+        if not found:
+            return Reading.empty()
+        return Reading(np.concatenate(found), tuple(span for group in spans for span in group))
+
+    async def _vectors(self, items: Sequence[Unread]) -> list[Vectors]:
+        """Inner states (S, L, H) of each input, remembered or computed."""
+        names = [self._recent.name(item.ids) for item in items]
+        known = [self._recent.get(name) for name in names]
+        missing = [n for n, vectors in enumerate(known) if vectors is None]
+        if missing:
+            wanted = [names[n] for n in missing]
+            computed = await self._batcher.submit([items[n] for n in missing], wanted)
+            for n, vectors in zip(missing, computed, strict=True):
+                self._recent.keep(names[n], vectors)
+                known[n] = vectors
+        return [vectors for vectors in known if vectors is not None]
+
     def tokenize(self, text: str, context: str = "") -> Ids:
         """Token ids of one input, at most `max_tokens`, the end of the context kept."""
         tail = self._tail(context)
@@ -154,20 +199,32 @@ class OnnxTextScorer:
         whole = [CLS, *ids, SEP]
         return ([*whole, *tail, SEP] if tail else whole), len(whole)
 
+    def _compute(self, item: Ids | Unread) -> Logits | Vectors:
+        return self.states(item) if isinstance(item, Unread) else self.run(item)
+
     def run(self, item: Ids) -> Logits:
         """Raw logits (C,) of one input, computed on the calling thread."""
         ids, first = item
+        logits: Logits = self._outputs(["logits"], ids, first)[0][0]
+        if not np.isfinite(logits).all():  # not a number compares as no harm
+            raise ScorerFailed("The model gave something that is not a number.")
+        return logits
+
+    def states(self, item: Unread) -> Vectors:
+        """Inner states of the sentences (S, L, H) of one input, computed on the calling thread."""
+        ids = [CLS, *item.ids, SEP]
+        outputs = self._outputs(self._states, ids, len(ids))
+        return pool([state[0] for state in outputs], cut_sentences(item.ids, self._ends))
+
+    def _outputs(self, names: list[str], ids: list[int], first: int) -> Any:
+        """What the graph gives under these names, a batch of one, for `first` ids of a text and then its context."""
         row = np.array([ids], dtype=np.int64)
         segments = np.zeros_like(row)
         segments[0, first:] = 1
         try:
-            outputs: list[Any] = self._session.run(["logits"], {"ids": row, "segments": segments})
+            return self._session.run(names, {"ids": row, "segments": segments})
         except Exception as error:  # as in open_session
             raise ScorerFailed("The model could not be run.") from error
-        logits: Logits = outputs[0][0]
-        if not np.isfinite(logits).all():  # not a number compares as no harm
-            raise ScorerFailed("The model gave something that is not a number.")
-        return logits
 
     def calibrate(self, logits: Logits, kind: Kind) -> Scores:
         """Probabilities by category from raw logits (C,)."""

@@ -34,12 +34,17 @@ class UpstreamFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where a dialect's requests go. `base_url` ends before `/v1`; `key` is used where the caller brought none."""
+    """Where a dialect's requests go. `base_url` ends before `/v1`; `key` is used where the caller brought none.
+
+    Its own time limits go before the client's.
+    """
 
     name: str
     kind: UpstreamKind
     base_url: str = field(repr=False)
     key: str = field(default="", repr=False)
+    first_byte_s: float | None = None
+    stall_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +79,12 @@ class UpstreamClient:
     ) -> AsyncIterator[Answer]:
         """POST `body`; the connection is closed on leaving, read to its end or not. Raises UpstreamFault."""
         request = self._client.build_request("POST", upstream.base_url + path, headers=headers, content=body)
-        request.extensions["timeout"]["read"] = self._client.timeout.read
+        request.extensions["timeout"]["read"] = upstream.first_byte_s or self._client.timeout.read
         try:
             response = await self._client.send(request, stream=True)
         except httpx.HTTPError as error:
             raise UpstreamFault(_kind(error, "timeout")) from None
-        request.extensions["timeout"]["read"] = self._stall_s
+        request.extensions["timeout"]["read"] = upstream.stall_s or self._stall_s
         try:
             yield Answer(
                 response.status_code,

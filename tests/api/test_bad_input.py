@@ -36,7 +36,7 @@ CASES: dict[str, tuple[object, int, str, str | None]] = {
     "an odd part": ({"input": [{"type": "text", "text": "x", SECRET: 1}]}, 400, "invalid_request", "input.0"),
     "an image": ({"input": [{"type": "image_url", "image_url": {"url": SECRET}}]}, 400, "unsupported_input", "input"),
     "unknown field": ({"input": "x", SECRET: SECRET}, 400, "invalid_request", None),
-    "a field not built yet": ({"input": "x", "constitution": []}, 400, "invalid_request", None),
+    "a field of the wrong kind": ({"input": "x", "constitution": []}, 400, "invalid_request", "constitution"),
     "context not a list": ({"input": "x", "context": SECRET}, 400, "invalid_request", "context"),
     "turn without content": (
         {"input": "x", "context": [{"role": "user"}]},

@@ -94,7 +94,7 @@ async def test_what_is_whole_is_judged_once() -> None:
     await show(growing, LONG, steps)
     await whole.judged(LONG)
     ends = sum(min(MOST_CHARS + OVERLAP_CHARS, length) for length in steps)  # of what is not whole yet, once a call
-    assert len(LONG) < whole.asked < growing.asked <= whole.asked + ends
+    assert len(LONG) <= whole.asked < growing.asked <= whole.asked + ends
     before = growing.asked
     await growing.judged(LONG)
     assert growing.asked == before

@@ -52,9 +52,14 @@ def test_pages_have_no_outside_assets_and_never_write_html(page: object) -> None
 async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
     api = (await client.get("/openapi.json")).json()
     policy = "/v1/policies/{name}"
+    relayed = [f"/v1/{name}" for name in ("chat/completions", "messages", "responses")]
     assert set(api["paths"]) == {
+        *relayed,
+        *(f"/u/{{upstream}}{path}" for path in relayed),
+        *("/v1/stream", "/beta/litellm_basic_guardrail_api"),
         *("/v1/moderate", "/v1/moderate/batch", "/v1/moderations", "/v1/policy", "/v1/feedback"),
         "/v1/admin/reload",
+        *("/v1/constitution", "/v1/constitution/evaluate", "/v1/constitution/reload"),
         *(
             policy,
             *(f"{policy}/{name}" for name in ("thresholds", "draft", "adapt", "rollback", "versions", "feedback")),
@@ -62,4 +67,4 @@ async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
         *("/v1alpha1/comments:analyze", "/v1alpha1/comments:suggestscore", "/batch", "/$discovery/rest"),
     }
     body = api["paths"]["/v1/moderate"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["properties"]) == {"input", "context", "role", "policy", "explain"}
+    assert set(body["properties"]) == {"input", "context", "role", "policy", "explain", "constitution"}

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from tests.fake_runtime import FakeRuntime
 
 CALM = "The ferry left at nine, and the lake was calm. "
 HARM = "You will get a threat from me today. "
+SPLIT = f"Hello there, {'q' * 25}threat is here."  # after 40 characters, in the middle of a word
 
 
 @dataclass
@@ -73,7 +74,7 @@ class FakeModel:
 
 
 def _events(path: str, model: str) -> list[dict[str, Any]]:
-    pieces = [CALM, HARM, CALM] if model == "harm" else [CALM, CALM]
+    pieces = {"harm": [CALM, HARM, CALM], "split": [SPLIT]}.get(model, [CALM, CALM])
     if path == "/v1/messages":
         return reply(thinking(0, "Let me see."), text(1, *pieces), tool(2, '{"a":', "1}"))
     find = call("function_call", "arguments", "function_call_arguments", '{"a":', "1}", name="find", call_id="x")
@@ -95,17 +96,23 @@ async def _answer(send: Send, status: int, kind: str, body: bytes) -> None:
 
 
 class Served:
-    """An ASGI application on a free port, in a thread."""
+    """An ASGI application on a free port, in a thread. `close` ends what it opened on its event loop."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, close: Callable[[], Awaitable[None]] | None = None) -> None:
         config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=2)
         self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()))
+        self._close = close
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self.thread.start()
         while not self.server.started:
             self.thread.join(0.01)
         host, port = self.server.servers[0].sockets[0].getsockname()[:2]
         self.url = f"http://{host}:{port}"
+
+    async def _serve(self) -> None:
+        await self.server.serve()
+        if self._close is not None:
+            await self._close()
 
     def stop(self) -> None:
         self.server.should_exit = True
@@ -150,7 +157,7 @@ def bench() -> Iterator[Bench]:
     model, runtime = FakeModel(), RelayRuntime(Settings())
     upstream = Served(model)
     runtime.url = upstream.url
-    weir = Served(create_app(runtime.settings, runtime=runtime))
+    weir = Served(create_app(runtime.settings, runtime=runtime), runtime.upstream_client.close)
     with (
         openai.OpenAI(base_url=f"{weir.url}/v1", api_key="theirs", max_retries=0) as one,
         anthropic.Anthropic(base_url=weir.url, api_key="theirs", max_retries=0) as other,

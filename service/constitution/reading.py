@@ -1,0 +1,49 @@
+"""A text as the encoder sees it: one row of inner states per sentence, with the sentence's place.
+
+Owns that shape. Refuses to know which encoder made it and what is looked for in it.
+Shapes: S sentences, L layers, H hidden units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.types import Span
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """`vectors` is (S, L, H), the mean over each sentence's tokens; `spans` has the S places in the text."""
+
+    vectors: Vectors
+    spans: tuple[Span, ...]
+
+    @classmethod
+    def empty(cls) -> Self:
+        """A text of which the encoder knows no token."""
+        return cls(np.zeros((0, 1, 1), dtype=np.float32), ())
+
+    @property
+    def whole(self) -> Vectors:
+        """The mean over the sentences, (L, H)."""
+        mean: Vectors = self.vectors.mean(axis=0)
+        return mean
+
+
+class Reader(Protocol):
+    """Reads texts with the shipped encoder."""
+
+    @property
+    def version(self) -> str:
+        """The artefact's name and digest: vectors of two versions must not be compared."""
+        ...
+
+    async def read(self, text: str) -> Reading:
+        """Raises Overloaded and ScorerFailed."""
+        ...
