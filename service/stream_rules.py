@@ -26,6 +26,7 @@ class StreamRules:
     `on_review`, `on_degraded`: whether a review, and one for want of a stage, stops as a block does.
     `hold_ms`: how long text is held while the upstream is silent, before an extra verdict may release it up to its last
     word; 0 holds it until its segment is whole.
+    `judge_in_context`: segments of a reply are judged beside the prompt's end too, which costs as much again.
     """
 
     mode: Mode = "stop"
@@ -35,6 +36,7 @@ class StreamRules:
     segment_chars: int = MOST_CHARS
     overlap_chars: int = OVERLAP_CHARS
     judge_system: bool = False
+    judge_in_context: bool = False
     allow_unjudged_parts: bool = False
 
 

@@ -100,7 +100,7 @@ async def relay(request: Request, dialect: Dialect, upstream_name: str = "defaul
             return json_response(dialect.from_events(events))
         return EventStream(AsyncExitStack(), _at_once(events), editor)
     upstream = runtime.upstream(dialect.kind, upstream_name)
-    context = prompt.turns[-1:]
+    context = prompt.turns[-1:] if rules.judge_in_context else ()
     judge = SegmentJudge(runtime, policy, rules, context)
     hooks = Hooks(partial(running.patience, runtime), judge.enter, measures)
     gate = ReplyGate(editor, partial(_channel, judge, rules), rules.hold_ms, hooks)

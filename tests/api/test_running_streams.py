@@ -165,3 +165,12 @@ def test_an_audit_finds_what_leaves_where_nothing_overlaps(rules: StreamRules, l
         end = "leaked" if leaked else "clean"
         assert one.awaited("weir_stream_audits_total", 1, end=end) == 1
         assert one.value("weir_stream_leaked_characters_total") == leaked
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_reply_is_judged_beside_its_prompt_where_the_policy_says_so(beside: bool) -> None:
+    with line(StreamRules(judge_in_context=beside)) as one:
+        one.runtime.seen.clear()
+        one.reply("m")
+        replies = [content for content in one.runtime.seen if content.role == "assistant"]
+        assert replies and all(bool(content.context) is beside for content in replies)
