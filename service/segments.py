@@ -47,7 +47,7 @@ def next_segment(
             return Segment(start, match.end(), judged_from, whole=True)
     if len(text) - start > most:  # the character after the cut is known, so that none is cut in two
         return Segment(start, _cut(text, start, start + most), judged_from)
-    return Segment(start, len(text), judged_from, whole=True) if closed and len(text) > start else None
+    return Segment(start, len(text), judged_from) if closed and len(text) > start else None
 
 
 def overlap_start(text: str, start: int, overlap: int = OVERLAP_CHARS) -> int:

@@ -1,7 +1,8 @@
 """What of a request to OpenAI's chat completions is text: turns, parts of their content, and definitions of tools.
 
-Owns the messages of requests. Refuses to know how they are judged. A part of an unknown type is read for every string
-in it; images, sound and files are refused as unjudged unless the policy allows them.
+Owns the messages of requests. Refuses to know how they are judged. Images, sound, files and parts of an unknown type
+are refused as unjudged unless the policy allows them; a field of an unknown name is read for every string in it, since
+an upstream may put it before the model (documents, a template).
 """
 
 from __future__ import annotations
@@ -17,6 +18,42 @@ _OLD_ROLES = {"function": "tool"}
 _OPERATOR = ("system", "developer")
 _FILES = {"image_url": "images", "input_audio": "sound", "file": "files"}
 _STEERING = ("tools", "functions", "response_format", "prediction")  # they steer the model as its instructions do
+_SETTINGS = frozenset(
+    (
+        "model",
+        "stream",
+        "stream_options",
+        "n",
+        "seed",
+        "stop",
+        "temperature",
+        "top_p",
+        "top_k",
+        "max_tokens",
+        "max_completion_tokens",
+        "logprobs",
+        "top_logprobs",
+        "logit_bias",
+        "frequency_penalty",
+        "presence_penalty",
+        "tool_choice",
+        "function_call",
+        "parallel_tool_calls",
+        "modalities",
+        "audio",
+        "store",
+        "metadata",
+        "user",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "reasoning_effort",
+        "verbosity",
+        "service_tier",
+        "web_search_options",
+        "moderation",
+    )
+)  # fields that say nothing to the model
 _SAID = ("content", "refusal", "reasoning_content", "reasoning")
 
 
@@ -27,6 +64,8 @@ def read_prompt(body: dict[str, Any], *, allow_unjudged: bool) -> Prompt:
     reader = TurnReader(allow_unjudged=allow_unjudged)
     messages = is_list(body.get("messages"), "messages")
     newest_from = 0
+    unknown = {key: value for key, value in body.items() if key not in {*_SETTINGS, *_STEERING, "messages"}}
+    reader.add_all(unknown, "user", frozenset())
     for place, entry in enumerate(messages):
         param = f"messages[{place}]"
         message = is_object(entry, param)
@@ -61,4 +100,4 @@ def _read_content(content: object, role: str, param: str, reader: TurnReader) ->
         elif kind in ("text", "refusal"):
             reader.add(part.get(kind), role, f"{where}.{kind}")
         else:
-            reader.add_all(part, role, OPAQUE)
+            reader.leave_out("parts of this type", where)

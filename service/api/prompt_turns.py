@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.api.reply_steps import texts_in
+from service.api.reply_steps import MalformedEvent, texts_in
 from service.errors import BadInput
 from service.types import Content, Turn
 
@@ -54,8 +54,12 @@ class TurnReader:
             self.turns.append(Turn(text, role))
 
     def add_all(self, value: Any, role: str, ignored: frozenset[str]) -> None:
-        """Every string of a structure, as one text."""
-        self.turns.extend(Turn(text, role) for text in texts_in(value, ignored))
+        """Every string of a structure, as one text. Raises BadInput for one that is nested too deeply."""
+        try:
+            texts = texts_in(value, ignored)
+        except MalformedEvent:
+            raise BadInput("The request is nested too deeply.") from None
+        self.turns.extend(Turn(text, role) for text in texts)
 
     def leave_out(self, what: str, param: str) -> None:
         """A part that is not text: UnjudgedContent, unless the policy lets it pass unjudged."""

@@ -107,7 +107,7 @@ async def relay(request: Request, dialect: Dialect, upstream_name: str = "defaul
     async with AsyncExitStack() as stack:
         stack.enter_context(running.one(runtime))
         stack.push(partial(_conclude, request, gate, measures, partial(measures.audit, policy, context)))
-        asking = _ask(request, upstream, dialect.path, stack)
+        asking = _ask(request, upstream, dialect.path, body, stack)
         answer = await while_connected(request, running.within(runtime, asking))
         if not streamed:
             return await while_connected(request, _whole(dialect, answer, gate))
@@ -151,15 +151,22 @@ async def _judge_prompt(runtime: Runtime, prompt: Prompt, policy: str, rules: St
     return max(verdicts, key=lambda verdict: (holds_back(verdict, rules), verdict.action), default=None)
 
 
-async def _ask(request: Request, upstream: Upstream, path: str, stack: AsyncExitStack) -> Answer:
-    """Send the caller's body as it came; raises UpstreamFailed unless the answer is a good one."""
+async def _ask(request: Request, upstream: Upstream, path: str, body: dict[str, Any], stack: AsyncExitStack) -> Answer:
+    """Send the body as it was read; raises UpstreamFailed unless the answer is a good one.
+
+    It is written anew: of a key that stands twice another reader may take the one that was not judged.
+    """
     runtime: Runtime = request.app.state.runtime
     given = request.headers.items()
     headers = passed_headers(given, upstream, spent=spent_headers(given, runtime.settings))
     client = runtime.upstream_client
     assert client is not None  # there is an upstream
     try:
-        sent = client.send(upstream, path, headers, await request.body())
+        written = json.dumps(body, allow_nan=False).encode("ascii")
+    except ValueError:
+        raise BadInput("A number is out of range.") from None
+    try:
+        sent = client.send(upstream, path, headers, written)
         answer = await stack.enter_async_context(sent)
         if answer.status >= 300:
             raise await _refused(answer)

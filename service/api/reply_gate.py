@@ -126,9 +126,8 @@ class ReplyGate:
             if release.text:
                 yield self._editor.write(step.voice, release.text)
         self._note(channel)
-        if isinstance(step, Close):
-            del self._channels[step.voice]
-        elif self._hold_s:
+        # A closed channel stays: a voice that comes back is judged with the end of what it said before.
+        if isinstance(step, Say) and self._hold_s:
             self._relief_at = asyncio.get_running_loop().time() + self._hold_s
 
     async def _allows(self, texts: Iterable[str]) -> bool:

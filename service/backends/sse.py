@@ -32,7 +32,8 @@ class EventReader:
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
         self._begun = False
         self._after_return = False  # a line ended with CR, so that an LF now belongs to it
-        self._line = ""
+        self._line: list[str] = []  # pieces of the line that has no end yet
+        self._line_size = 0
         self._name = ""
         self._data: list[str] = []
         self._size = 0
@@ -47,19 +48,24 @@ class EventReader:
             self._after_return = False
             text = text.removeprefix("\n")
         self._after_return = text.endswith("\r") or (self._after_return and not text)
-        lines = (self._line + text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        self._line = lines.pop()
+        first, *lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        self._line.append(first)
+        self._line_size += len(first)
+        if lines:
+            lines.insert(0, "".join(self._line))
+            last = lines.pop()
+            self._line, self._line_size = [last], len(last)
         for line in lines:
             event = self._read(line)
             if event is not None:
                 yield event
-        if len(self._line) + self._size > self._most:
+        if self._line_size + self._size > self._most:
             raise MalformedStream("an event is too long")
 
     def finish(self) -> None:
         """The body has ended; MalformedStream where it ended within an event."""
         self._decode(b"", final=True)
-        if self._line.strip() or self._data:
+        if "".join(self._line).strip() or self._data:
             raise MalformedStream("the stream ends within an event")
 
     def _decode(self, piece: bytes, *, final: bool) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -63,6 +64,7 @@ class FakeModel:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.bodies: list[bytes] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,6 +76,7 @@ class FakeModel:
                 break
         wanted = json.loads(body)
         self.asked.append(wanted)
+        self.bodies.append(body)
         name, _, fault = wanted["model"].partition(":")
         events = SCRIPTS[name] + [{**chunk({}), "choices": [], "usage": USAGE}]
         if not wanted.get("stream"):
@@ -219,6 +222,21 @@ def test_a_blocked_prompt_never_reaches_the_upstream(bench: Bench) -> None:
     parts: Any = [{"role": "user", "content": [{"type": "text", "text": CALM}, {"type": "text", "text": HARM}]}]
     assert bench.client.chat.completions.create(model="clean", messages=parts).choices[0].message.content is None
     assert len(bench.model.asked) == before
+
+
+def test_the_upstream_gets_what_was_judged_and_no_other_reading_of_it(bench: Bench) -> None:
+    def messages(text: str) -> str:
+        return json.dumps([{"role": "user", "content": text}])
+
+    body = f'{{"model": "clean", "messages": {messages(HARM)}, "messages": {messages(CALM)}}}'
+    answer = httpx.post(f"{bench.client.base_url}chat/completions", content=body)
+    assert answer.status_code == 200
+    assert b"threat" not in bench.model.bodies[-1]
+    answer = httpx.post(
+        f"{bench.client.base_url}chat/completions",
+        content=f'{{"model": "clean", "top_p": 1e999, "messages": {messages(CALM)}}}',
+    )
+    assert (answer.status_code, len(bench.model.bodies)) == (400, len(bench.model.asked))
 
 
 def test_what_cannot_be_judged_is_refused(bench: Bench) -> None:

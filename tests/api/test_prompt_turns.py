@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.api import messages_prompt, responses_prompt
+from service.api import chat_prompt, messages_prompt, responses_prompt
 from service.api.prompt_turns import UnjudgedContent
 from service.errors import BadInput
 
@@ -140,3 +140,40 @@ def test_bad_requests_are_told(body: dict[str, Any]) -> None:
 def test_bad_input_is_told(given: object) -> None:
     with pytest.raises(BadInput):
         responses_prompt.read_prompt({"input": given}, allow_unjudged=False)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,eA=="}},
+        {"image_url": "https://example.org/a.png"},
+        {"type": "input_image", "image_url": "data:image/png;base64,eA=="},
+    ],
+)
+def test_a_part_of_an_unknown_type_is_refused_in_chat(part: dict[str, Any]) -> None:
+    body = {"messages": [message(part)]}
+    with pytest.raises(UnjudgedContent):
+        chat_prompt.read_prompt(body, allow_unjudged=False)
+    assert said(chat_prompt.read_prompt(body, allow_unjudged=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("documents", [{"text": "words"}]), ("chat_template", "words"), ("Messages", [{"content": "words"}])],
+)
+def test_a_field_of_an_unknown_name_is_judged_in_chat(field: str, value: Any) -> None:
+    body = {"model": "m", "user": "u-1", "messages": [{"role": "user", "content": "Hello"}], field: value}
+    turns = said(chat_prompt.read_prompt(body, allow_unjudged=False))
+    assert turns[-1] == ("user", "Hello")
+    assert [(role, "words" in text) for role, text in turns] == [("user", True), ("user", False)]
+    assert "u-1" not in str(turns)
+
+
+def test_a_prompt_that_is_nested_too_deeply_is_bad_input() -> None:
+    value: Any = "words"
+    for _ in range(80):
+        value = [value]
+    with pytest.raises(BadInput):
+        chat_prompt.read_prompt(
+            {"messages": [{"role": "user", "content": "Hello"}], "tools": value}, allow_unjudged=False
+        )

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from service.api.chat_events import ChatEditor
 from service.api.messages_events import MessageEditor
 from service.api.reply_gate import ReplyGate
 from service.api.reply_steps import Event, ReplyEditor
@@ -16,6 +17,7 @@ from service.errors import Overloaded
 from service.stream_rules import Mode, StreamRules
 from service.streaming import Channel
 from service.types import Content, Verdict
+from tests.api.test_chat import END, chunk, said
 from tests.api.test_messages_events import reply, text, thinking, tool
 from tests.api.test_responses_events import message
 from tests.api.test_responses_events import reply as response
@@ -141,3 +143,12 @@ async def test_who_leaves_closes_the_upstream() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert source.closed
+
+
+async def test_a_phrase_split_by_a_tool_call_is_seen_whole() -> None:
+    call = {"index": 0, "id": "t1", "function": {"name": "find", "arguments": "{}"}}
+    events = [*said("You will get a thr"), chunk({"tool_calls": [call]}), *said("eat from me today."), *END]
+    left = await leaves(gate_of(ChatEditor({"model": "m"})), Source(events))
+    choices = [choice for event in left for choice in event.get("choices", ())]
+    assert "threat" not in "".join(choice["delta"].get("content", "") for choice in choices)
+    assert choices[-1]["finish_reason"] == "content_filter"
