@@ -14,7 +14,7 @@ from statistics import median
 from loadtest.stream_bench import Rig, check_whole, long_texts, quantile
 from loadtest.stream_client import Reply
 from loadtest.upstream import Script, Sent
-from service.segments import next_end
+from service.segments import next_segment
 
 TOKENS_A_SECOND = 50.0
 CHARS_A_TOKEN = 3.6  # of the upstream's tokens, in innocent texts
@@ -105,6 +105,6 @@ def _events_of_first_segment(script: Script) -> int:
     """Events after the first one until the first segment's end can be known."""
     lengths = itertools.accumulate(map(len, script.events()))
     for n, length in enumerate(lengths):
-        if next_end(script.text[:length], 0, closed=False) is not None:
+        if next_segment(script.text[:length], 0, closed=False) is not None:
             return n
     return len(script.events()) - 1

@@ -44,9 +44,10 @@ async def linear_work(rig: Rig) -> None:
 def _judged_chars(text: str) -> int:
     """Of all segments with their overlaps."""
     start = judged = 0
-    while (segment := next_segment(text, start, closed=True)) is not None:
+    apart = True
+    while (segment := next_segment(text, start, closed=True, apart=apart)) is not None:
         judged += segment.end - segment.judged_from
-        start = segment.end
+        start, apart = segment.end, segment.whole
     return judged
 
 
