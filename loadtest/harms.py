@@ -1,13 +1,11 @@
 """Harmful sentences for measurements, read at run time from where the project keeps them; none is written here.
 
-Owns the expansion of contrast frames (models/frames), of the lexicon's final phrases, and the rows of a data folder.
+Owns the expansion of contrast frames (models/frames) and of the lexicon's final phrases.
 Refuses to judge them: what counts as harm is asked of the gateway.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import random
 import re
 import tomllib
@@ -51,24 +49,6 @@ def from_lexicon(count: int, seed: int, path: Path = LEXICON) -> list[str]:
     ]
     found = (_fill_phrase(rng.choice(phrases), document["slots"], rng).strip() + "." for _ in range(20 * count))
     return _single(found, count, shortest=1)
-
-
-def from_folder(folder: Path, count: int, seed: int) -> list[str]:
-    """Up to `count` sentences of rows that a data set labels as a harm: files of JSON lines with `text`, `labels`."""
-    rng = random.Random(seed)
-    found: list[str] = []
-    for path in sorted(folder.glob("*.jsonl.gz")):
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            rows = [json.loads(line) for _, line in zip(range(2_000), lines, strict=False)]
-        found += [row["text"] for row in rows if _is_harmful(row)]
-    rng.shuffle(found)
-    return _single(iter(found), count)
-
-
-def _is_harmful(row: Any) -> bool:
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str) or not isinstance(row.get("labels"), dict):
-        return False
-    return any(isinstance(value, int | float) and value >= 0.5 for value in row["labels"].values())
 
 
 def _single(found: Any, count: int, shortest: int = SHORTEST) -> list[str]:

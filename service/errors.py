@@ -197,7 +197,7 @@ class Overloaded(WeirError):
 
 
 class RateLimited(WeirError):
-    """The key has had as much judged as it may for now."""
+    """The key's share of texts is used up; it fills again with time."""
 
     status = 429
     code = "rate_limited"

@@ -139,5 +139,7 @@ def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     with Running(WEIR_WORKERS="2", WEIR_DRAIN_S="0.1") as running:
         until(lambda: value(running.url, "weir_workers") == 2)
         pids = children(running)
+        assert len(pids) == 2
         running.process.kill()
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+        assert running.process.wait() == -signal.SIGKILL

@@ -11,7 +11,6 @@ is dropped: it could hold anything.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +48,6 @@ _STOP_REASONS = frozenset(
     {"end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "model_context_window_exceeded"}
 )
 _MESSAGE_KEYS = ("id", "type", "role", "model", "usage")
-_ERROR_TYPE = re.compile(r"[a-z_]{1,64}")
 
 
 @dataclass(slots=True)
@@ -236,13 +234,6 @@ class MessageEditor:
     def _end(self) -> Event:
         self.ended = True
         return {"type": "message_stop"}
-
-
-def error_type(event: Event) -> str:
-    """The type of an upstream's error event, if it is a plain name; its message may quote the model and is not kept."""
-    error = event.get("error")
-    name = error.get("type") if isinstance(error, dict) else None
-    return name if isinstance(name, str) and _ERROR_TYPE.fullmatch(name) else "api_error"
 
 
 def without_binaries(value: Any) -> Any:

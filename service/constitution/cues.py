@@ -52,11 +52,3 @@ def quoted(text: str, span: Span) -> bool:
         return False
     mark = before[opened]
     return before.count(mark) % 2 == 1 if mark == '"' else True
-
-
-def cue_counts(text: str) -> tuple[float, float, float, float, float]:
-    """How many signs per hundred words: negation, condemnation, reporting, warning, quotation marks."""
-    hundred = max(1.0, len(text) / 600)
-    patterns = (_NEGATION, _CONDEMNATION, _REPORTING, _WARNING)
-    a, b, c, d = (min(5.0, len(p.findall(text)) / hundred) for p in patterns)
-    return a, b, c, d, min(5.0, sum(text.count(mark) for mark in '"“”«»') / hundred)
