@@ -31,6 +31,7 @@ class Turn:
 class Content:
     """What is judged. `context` is oldest first; `policy` names the policy that decides.
 
+    `images` are files as they were sent, not looked at yet; with one of them the text may be empty.
     `explain` asks for spans, which cost a second look at flagged texts. `constitution` asks that the principles be held
     against the text too. `scope` names the caller, where callers are to be told nothing of each other's contents;
     without `store` nothing of the content enters a cache, nor is one read.
@@ -44,6 +45,7 @@ class Content:
     scope: str = ""
     store: bool = True
     constitution: Depth = "off"
+    images: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
     def cache_scope(self) -> str | None:
@@ -67,12 +69,24 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle of an image: pixels of the image as it is seen (turned upright), origin at the top left."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What one stage saw. `reason` is an id (of a rule, a principle or a model), never text of the content.
 
     `overrides`: an adjudicator proposes this score instead of the detectors' maximum.
     `final`: nobody may lower it.
-    `calls_for`: of a principle of the constitution, whose category is "": the action that its own file asks for.
+    `calls_for`: an action asked for whatever the lines say: by a principle of the constitution, whose category is "", or
+    by a list of known images.
+    `image`: the place of the image in `Content.images` that it is about, and `box` where in that image.
     """
 
     category: str
@@ -83,6 +97,8 @@ class Finding:
     overrides: bool = False
     final: bool = False
     calls_for: Action = Action.ALLOW
+    image: int | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
