@@ -19,13 +19,16 @@ DOCUMENT_CHARS = (5_000, 20_000)
 
 
 def ordinary_rows(corpus: Corpus, recipe: dict[str, Any]) -> list[Row]:
-    """Every test row of the innocent sources that are trained on, and rows of those that never are."""
+    """Every test row of the innocent sources that are trained on, and rows of those that never are.
+
+    A row whose labels leave a category open, such as a question on harm with a careful answer, is none: see `_innocent`.
+    """
     options = recipe["evaluation"]
     rows: list[Row] = []
     for slug in options["ordinary_test"]:
-        rows.extend(row for split, row in corpus.rows(slug) if split == "test")
+        rows.extend(_innocent(corpus, slug, only_test=True))
     for slug in options["ordinary_unseen"]:
-        pool = [row for _, row in corpus.rows(slug)]
+        pool = _innocent(corpus, slug, only_test=False)
         rows.extend(sample(pool, int(options["ordinary_most"]), int(recipe["seed"])))
     return rows
 
@@ -35,7 +38,7 @@ def documents(corpus: Corpus, recipe: dict[str, Any]) -> list[Row]:
     options = recipe["evaluation"]
     rng = random.Random(int(recipe["seed"]))
     pools = {
-        slug: [row for split, row in corpus.rows(slug) if split == "test" or slug in options["ordinary_unseen"]]
+        slug: _innocent(corpus, slug, only_test=slug not in options["ordinary_unseen"])
         for slug in options["document_sources"]
     }
     found: list[Row] = []
@@ -47,6 +50,11 @@ def documents(corpus: Corpus, recipe: dict[str, Any]) -> list[Row]:
             size += len(parts[-1]) + 2
         found.append(Row("\n\n".join(parts)[:length], "", "post", {}, slug))
     return found
+
+
+def _innocent(corpus: Corpus, slug: str, *, only_test: bool) -> list[Row]:
+    """Rows that their labels call innocent in every category of OpenAI's, none of them left open."""
+    return [row for split, row in corpus.rows(slug) if row.harmful is False and (split == "test" or not only_test)]
 
 
 def identity_rows() -> list[Row]:
