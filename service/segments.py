@@ -50,6 +50,18 @@ def next_segment(
     return Segment(start, len(text), judged_from) if closed and len(text) > start else None
 
 
+def sentence_starts(text: str, start: int, end: int) -> list[int]:
+    """Where the sentences of a segment begin, `start` first: a short one stands in a segment with the one after it."""
+    starts = [start]
+    for match in _END.finditer(text, start, end):
+        at = match.end()
+        while at < end and text[at].isspace():
+            at += 1
+        if at < end:
+            starts.append(at)
+    return starts
+
+
 def overlap_start(text: str, start: int, overlap: int = OVERLAP_CHARS) -> int:
     """Where the part begins that is judged before `start`: at most `overlap` back, at a word's beginning if it can."""
     if overlap <= 0 or start == 0:

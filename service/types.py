@@ -84,8 +84,8 @@ class Finding:
 
     `overrides`: an adjudicator proposes this score instead of the detectors' maximum.
     `final`: nobody may lower it.
-    `calls_for`: an action asked for whatever the lines say: by a principle of the constitution, whose category is "", or
-    by a list of known images.
+    `calls_for`: an action asked for whatever the lines say: by a principle of the constitution, whose category is "",
+    or by a list of known images.
     `image`: the place of the image in `Content.images` that it is about, and `box` where in that image.
     """
 

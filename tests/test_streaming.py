@@ -17,19 +17,34 @@ from service.taxonomy import Action
 from service.types import Finding, Judgement, Span, Verdict
 
 BAD = "zugzwang"
+HIDDEN = "gambit"  # bad where it opens what is judged, in doubt behind anything else
 CASES = max(300, settings().max_examples)  # make bench-streams asks for more
 WORDS = st.sampled_from(
-    ["a", "word", "sentence.", "really?!", "wait...", "no\n", "这是。", "é", "x" * 60, BAD, "end. "]
+    [
+        "a",
+        "word",
+        "sentence.",
+        "really?!",
+        "wait...",
+        "no\n",
+        "这是。",
+        "é",
+        "x" * 60,
+        BAD,
+        "end. ",
+        f"{HIDDEN} ends it.",
+    ]
 )
 TEXTS = st.lists(WORDS, max_size=60).map(" ".join) | st.text(max_size=900)
 
 
 def verdict(text: str, *, action: Action | None = None, degraded: tuple[str, ...] = ()) -> Verdict:
     at = text.find(BAD)
-    blocked = Action.BLOCK if at >= 0 else Action.ALLOW
+    blocked = Action.BLOCK if at >= 0 or text.startswith(HIDDEN) else Action.ALLOW
     action = blocked if action is None else action
     findings = (Finding("hate", 1.0, "keyword", "r", Span(at, at + len(BAD))),) if at >= 0 else ()
-    judgements = (Judgement("hate", 1.0 if at >= 0 else 0.0, 0.5, action),)
+    score = 1.0 if at >= 0 else 0.3 if HIDDEN in text else 0.0
+    judgements = (Judgement("hate", score, 0.5, action),)
     return Verdict(action, judgements, findings, "default", "v", "m", "en", degraded)
 
 
@@ -98,6 +113,15 @@ async def test_a_phrase_across_a_cut_is_seen() -> None:
     without, unstopped, _ = await run(text, [], StreamRules(overlap_chars=0))
     assert unstopped.stopped is None
     assert BAD in "".join(without)
+
+
+@pytest.mark.parametrize("mode", ["stop", "redact"])
+async def test_a_short_sentence_in_front_does_not_hide_the_one_behind(mode: str) -> None:
+    calm = "It was a fine day outside. "
+    shown, channel, judge = await run(f"{calm}Note 3. {HIDDEN} ends it. More.", [], StreamRules(mode=mode))  # type: ignore[arg-type]
+    assert judge.asked[1:4] == [f" Note 3. {HIDDEN} ends it.", " Note 3. ", f"{HIDDEN} ends it."]
+    assert HIDDEN not in "".join(shown)
+    assert (channel.stopped is not None) is (mode == "stop")
 
 
 async def test_redaction_masks_the_span_and_goes_on() -> None:
