@@ -236,12 +236,14 @@ def _build_pipeline(
     read = Readings()
     stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
         "keyword": lambda _: KeywordStage(lexicon, IdentifierPatterns(), read),
-        "semantic": lambda _: SemanticStage(scorer, window_shift=artifact.window_shift, read=read),
+        "semantic": lambda _: SemanticStage(
+            scorer, window_shift=artifact.window_shift, read=read, read_next=constitutions.reads
+        ),
         "composition": lambda _: CompositionStage(),
         "context": lambda options: ContextStage(
             scorer, trusted_roles=options["trusted_roles"], window_shift=artifact.window_shift
         ),
-        "constitution": lambda _: ConstitutionStage(constitutions, scorer),
+        "constitution": lambda _: ConstitutionStage(constitutions, scorer, read),
         "judge": lambda _: JudgeStage(doubtful, constitutions, policies, metrics),
     }
     gates = {**GATES, "doubt": Doubt(policies, constitutions)}

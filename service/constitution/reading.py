@@ -44,6 +44,6 @@ class Reader(Protocol):
         """The artefact's name and digest: vectors of two versions must not be compared."""
         ...
 
-    async def read(self, text: str) -> Reading:
-        """Raises Overloaded and ScorerFailed."""
+    async def read(self, text: str, scope: str | None = "") -> Reading:
+        """`scope` is as for a Scorer. Raises Overloaded and ScorerFailed."""
         ...
