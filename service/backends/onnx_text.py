@@ -73,7 +73,7 @@ class OnnxTextScorer:
             ]
             for kind, heads in artifact.calibration.items()
         }
-        self._encoded: tuple[str, Any] = ("", None)  # by `windows`, for the `tokenize` that follows on the same text
+        self._encoded: tuple[str, Any] = ("", None)  # the last: `windows`, `tokenize` and `read` follow on one text
 
     @property
     def version(self) -> str:
@@ -216,7 +216,6 @@ class OnnxTextScorer:
         encoding = self._encode(text)
         offsets = encoding.offsets
         if len(offsets) <= room:
-            self._encoded = (text, encoding)
             return [Span(0, len(text))]
         spans: list[Span] = []
         for width in (room, room - room // 8, room - room // 4, room // 2):  # a cut inside a word makes more tokens
@@ -240,11 +239,11 @@ class OnnxTextScorer:
     def _encode(self, text: str) -> Any:
         """Tokens without [CLS] and [SEP]; a lone surrogate has no UTF-8 and is read as '?'."""
         known, encoding = self._encoded
-        if encoding is not None and text is known:
-            self._encoded = ("", None)
-            return encoding
-        plain = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-        return self._tokenizer.encode(plain, add_special_tokens=False)
+        if encoding is None or text is not known:
+            plain = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+            encoding = self._tokenizer.encode(plain, add_special_tokens=False)
+            self._encoded = (text, encoding)
+        return encoding
 
     async def close(self) -> None:
         """Drain and end the workers, and let the model go: what refers to this in a circle is not soon collected."""
