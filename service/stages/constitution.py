@@ -57,3 +57,8 @@ class ConstitutionStage:
                     )
                 )
         return findings
+
+
+async def plain_reading(reader: Reader, content: Content) -> Reading:
+    """A content's text as this stage reads it, for whoever looks again."""
+    return await reader.read(telling_views(views(content.text))[0].text, content.cache_scope)
