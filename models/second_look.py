@@ -16,6 +16,7 @@ import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -33,11 +34,12 @@ ROOT = Path(__file__).resolve().parent.parent
 ARTIFACT = ROOT / "models" / "artifacts" / "default"
 TARGET = ROOT / "service" / "data" / "second_look.json"
 STATES = ("block1.norm2", "block2.norm2", "block3.norm2")  # as in service/backends/inner_states.py
-MOST = 300  # dev rows of a source
+PROBED, MOST = 50, 300  # dev rows of a source: the first few, and all where LEAST_NEAR of those are near a line
+LEAST_NEAR = 2
 FITTED_WITHIN = 2.5  # log-odds around the line; wider than doubt, so that there are rows enough
 DOUBT = 0.5  # as NEAR_LOGITS in service/constitution/doubt.py
 MOST_LOG_ODDS = 8.0  # as in service/constitution/second_look.py
-STRENGTH = 0.0003  # of the ridge, on columns of unit variance
+STRENGTH = 0.001  # of the ridge, on columns of unit variance
 FOLDS = 5
 DRAWINGS = 8  # of sources that are left out, for the figure that is printed
 
@@ -58,38 +60,63 @@ class Seen:
         return np.concatenate([np.clip(self.odds, -MOST_LOG_ODDS, MOST_LOG_ODDS), self.inner], axis=1)
 
 
-def rows_of(split: str, seed: int) -> list[Row]:
-    """Rows of one split whose harm is known, at most MOST of a source."""
+def dev_pools(seed: int) -> list[list[Row]]:
+    """Per source the dev rows whose harm is known, at most MOST, in an order of chance."""
     recipe = load_recipe()
     corpus = Corpus(recipe, data_folder(recipe))
-    rows: list[Row] = []
+    pools: list[list[Row]] = []
     for slug in corpus.trainable():
-        pool = [r for s, r in corpus.rows(slug) if s == split and r.harmful is not None and not r.needs_context]
+        pool = [r for s, r in corpus.rows(slug) if s == "dev" and r.harmful is not None and not r.needs_context]
         random.Random(seed).shuffle(pool)
-        rows.extend(pool[:MOST])
-    return rows
+        pools.append(pool[:MOST])
+    return pools
 
 
-def look(rows: list[Row], manifest: dict[str, object], folder: Path) -> Seen:
-    """The first window of each row, without context."""
-    calibration, labels = manifest["calibration"], manifest["labels"]
-    assert isinstance(calibration, dict) and isinstance(labels, list)
-    graph = onnx.load(folder / "model.onnx")
-    graph.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in STATES)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1  # threads that spin gain nothing on short texts
-    session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    odds, inner = [], []
-    for row in rows:
+class Eye:
+    """An artefact's graph with its inner states as outputs."""
+
+    def __init__(self, manifest: dict[str, Any], folder: Path) -> None:
+        graph = onnx.load(folder / "model.onnx")
+        graph.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in STATES)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1  # threads that spin gain nothing on short texts
+        self._session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._calibration = manifest["calibration"]
+        self._columns = [manifest["labels"].index(name) for name in CATEGORIES]
+        self._room = int(manifest["max_tokens"]) - 2
+
+    def look(self, row: Row) -> tuple[Numbers, Numbers]:
+        """Calibrated log-odds (C,) and direction (H,) of the first window of a row, without context."""
         text = row.text.encode("utf-8", "replace").decode()
-        ids = tokenizer.encode(text, add_special_tokens=False).ids[: int(str(manifest["max_tokens"])) - 2]
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids[: self._room]
         feed = np.array([[101, *ids, 102]], dtype=np.int64)
-        logits, *states = session.run(["logits", *STATES], {"ids": feed, "segments": np.zeros_like(feed)})
-        heads = calibration[row.kind]
-        odds.append([heads[n][0] * logits[0][labels.index(n)] + heads[n][1] for n in CATEGORIES])
-        inner.append(direction([state[0, 1:-1] if ids else state[0] for state in states]))
-    return Seen(np.array(odds, dtype=np.float64), np.array(inner, dtype=np.float64))
+        logits, *states = self._session.run(["logits", *STATES], {"ids": feed, "segments": np.zeros_like(feed)})
+        heads = np.array([self._calibration[row.kind][name] for name in CATEGORIES])
+        odds: Numbers = heads[:, 0] * logits[0][self._columns] + heads[:, 1]
+        return odds, direction([state[0, 1:-1] if ids else state[0] for state in states])
+
+
+def rows_near(eye: Eye, lines: Numbers, pools: list[list[Row]]) -> tuple[list[Row], Seen, Numbers]:
+    """The rows near a line, what is seen of them, and by how much the foremost harm of each stands over its line."""
+    served = [list(CATEGORIES).index(name) for name in OPENAI_CATEGORIES]
+    rows: list[Row] = []
+    seen: list[tuple[Numbers, Numbers]] = []
+    foremost: list[float] = []
+    for pool in pools:
+        near = 0
+        for n, row in enumerate(pool):
+            if n == PROBED and near < LEAST_NEAR:
+                break  # ordinary talk: hardly a row of it is in doubt, and reading all of it takes minutes
+            odds, inner = eye.look(row)
+            over = float((odds - lines)[served].max())
+            if abs(over) < FITTED_WITHIN:
+                near += 1
+                rows.append(row)
+                seen.append((odds, inner))
+                foremost.append(over)
+    odds, inner = (np.array(part, dtype=np.float64) for part in zip(*seen, strict=True))
+    return rows, Seen(odds, inner), np.array(foremost)
 
 
 def direction(states: list[Numbers]) -> Numbers:
@@ -134,14 +161,9 @@ def main() -> None:
     """Fit on the dev rows and write the file."""
     manifest = json.loads((ARTIFACT / "manifest.json").read_bytes())
     lines = np.array([math.log(p / (1 - p)) for p in (manifest["presets"]["balanced"][n][0] for n in CATEGORIES)])
-    rows = rows_of("dev", seed=5)
-    seen = look(rows, manifest, ARTIFACT)
-    names = list(CATEGORIES)
-    over = (seen.odds - lines)[:, [names.index(name) for name in OPENAI_CATEGORIES]].max(axis=1)
-    near = np.abs(over) < FITTED_WITHIN
-    columns, foremost = seen.columns[near], over[near]
-    harmful = np.array([int(bool(row.harmful)) for row in rows])[near]
-    sources = [row.source for row, close in zip(rows, near, strict=True) if close]
+    rows, seen, foremost = rows_near(Eye(manifest, ARTIFACT), lines, dev_pools(seed=5))
+    columns, sources = seen.columns, [row.source for row in rows]
+    harmful = np.array([int(bool(row.harmful)) for row in rows])
     weights, intercept = fit(columns, harmful)
     told, doubt = left_out(columns, harmful), np.abs(foremost) < DOUBT
     innocent = doubt & (harmful == 0)
@@ -150,7 +172,7 @@ def main() -> None:
     write(manifest, weights, intercept)
     before, after = (roc_auc_score(harmful[doubt], score[doubt]) for score in (foremost, told))
     gains = gain_on_unseen(columns, harmful, foremost, sources)
-    print(f"{near.sum()} rows near a line, {doubt.sum()} in doubt: AUROC {before:.3f}, of rows left out {after:.3f}")
+    print(f"{len(rows)} rows near a line, {doubt.sum()} in doubt: AUROC {before:.3f}, of rows left out {after:.3f}")
     print(f"sources left out: gain {np.mean(gains):.3f}, least {min(gains):.3f} of {len(gains)} drawings")
 
 

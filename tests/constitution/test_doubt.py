@@ -96,3 +96,17 @@ async def test_the_shortest_list_of_words_that_is_enough() -> None:
     lists = await harmful_words(text, [Span(0, len(text))], margins)
     assert {text[s.start : s.end] for s in lists[0]} == {"bad", "worse"}
     assert await harmful_words("bad", [], margins) == []
+
+
+async def test_words_that_say_the_same_do_not_hide_each_other_and_no_word_is_masked_for_nothing() -> None:
+    async def margins(texts: object) -> list[float]:
+        assert isinstance(texts, list)
+        return [0.5 if "bad" in text or "vile" in text or "[removed]" not in text else -0.5 for text in texts]
+
+    text = "a bad thing and a vile one, bad and vile, on a fine day in the year, as was said before by many of them"
+    lists = await harmful_words(text, [], margins)
+    assert [text[s.start : s.end].strip(",") for s in sorted(lists[0], key=lambda s: s.start)] == ["bad", "vile"] * 2
+    named = [Span(2, 5), Span(28, 31)]
+    lists = await harmful_words(text, [], margins, named)
+    assert len(lists[0]) == 4 and all(span in found for span in named for found in lists)
+    assert (await harmful_words("a bad thing", [], margins, [Span(2, 5)]))[0] == [Span(2, 5)]
