@@ -1,7 +1,7 @@
 """Weights of the second look (service/constitution/second_look.py), fitted on dev rows around the lines.
 
 Owns the fit and its file. Refuses to know the service's code: the file is what the two share. Run after a new artefact
-has been made: `python -m models.second_look`, two minutes of one core.
+has been made: `python -m models.second_look`, about four minutes of one core.
 
 The heads alone gain little that holds on sources that the fit has not seen; the inner states of blocks 1 to 3, which
 say what a text is about and how it speaks, gain most of it. The ridge and the width were chosen on dev rows by leaving
