@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from service.constitution.reviser import Reviser
 from service.constitution.second_look import load_second_look
 from service.metrics import Metrics
 from service.policy import LivePolicies
+from service.stages.constitution import plain_reading
 
 if TYPE_CHECKING:
     from service.backends.llm_judge import LlmJudge
@@ -48,12 +50,12 @@ async def open_constitutions(settings: Settings, scorer: OnnxTextScorer, only: P
     return live
 
 
-def embedded_judge(policies: LivePolicies, artifact_digest: str) -> EmbeddedJudge:
+def embedded_judge(policies: LivePolicies, scorer: OnnxTextScorer) -> EmbeddedJudge:
     """The judge that needs no LLM, with the second look of this artefact if there is one."""
-    second_look = load_second_look(DATA / SECOND_LOOK, artifact_digest)
+    second_look = load_second_look(DATA / SECOND_LOOK, scorer.artifact.digest)
     if second_look is None:
         _log.warning("no second look in doubt: its weights belong to another artefact", extra={"file": SECOND_LOOK})
-    return EmbeddedJudge(policies, second_look)
+    return EmbeddedJudge(policies, second_look, partial(plain_reading, scorer))
 
 
 def open_llm(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> LlmJudge | None:

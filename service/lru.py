@@ -65,5 +65,15 @@ class Lru(Generic[Value]):
             gone += 1
         if gone:
             self._evictions.inc(gone)
+        self._tell()
+
+    def drop(self, key: bytes) -> None:
+        """Forget what was put under the key, if it is still here."""
+        old = self._entries.pop(key, None)
+        if old is not None:
+            self._bytes -= old[1]
+            self._tell()
+
+    def _tell(self) -> None:
         self._held.set(len(self._entries))
         self._size.set(self._bytes)

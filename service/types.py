@@ -176,10 +176,13 @@ class Scorer(Protocol):
         """The artefact's name and digest."""
         ...
 
-    async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind, scope: str | None = "") -> list[Scores]:
+    async def score(
+        self, pairs: Sequence[tuple[str, str]], kind: Kind, scope: str | None = "", *, read_next: bool = False
+    ) -> list[Scores]:
         """Score (text, context) pairs; each pair must fit the model's window.
 
-        `scope` names the caller whose kept scores may be used; None where nothing may be kept.
+        `scope` names the caller whose kept scores may be used; None where nothing may be kept. `read_next` says that
+        inner states of these texts, which have no context, are asked for next, so that one inference gives both.
         Raises Overloaded when the queue is full, DeadlineExceeded when the time is up, ScorerFailed otherwise.
         """
         ...

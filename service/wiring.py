@@ -144,7 +144,7 @@ async def _open_parts(
         live, users = LivePolicies(book), Users()
         scorer = await _open_scorer(stack, settings, keep, artifact, metrics)
         constitutions = await open_constitutions(settings, scorer, constitution)
-        doubtful = open_judge(llm, embedded_judge(live, artifact.digest))
+        doubtful = open_judge(llm, embedded_judge(live, scorer))
         evidence = open_evidence(settings, keep.secret, artifact.digest, metrics)
         pipeline = _build_pipeline(
             *(settings, artifact, scorer, lexicon, live, constitutions, doubtful, metrics, tracing, evidence)
@@ -213,7 +213,7 @@ async def _start_shadow(
     )
     policies = LivePolicies(book)
     constitutions = await open_constitutions(settings, scorer)
-    judge = embedded_judge(policies, artifact.digest)
+    judge = embedded_judge(policies, scorer)
     pipeline = _build_pipeline(settings, artifact, scorer, lexicon, policies, constitutions, judge, apart)
     shadow = Shadow(pipeline.judge, artifact.version, state.ledger.traffic, metrics, share=settings.shadow_share)
     shadow.start()
@@ -236,12 +236,14 @@ def _build_pipeline(
     read = Readings()
     stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
         "keyword": lambda _: KeywordStage(lexicon, IdentifierPatterns(), read),
-        "semantic": lambda _: SemanticStage(scorer, window_shift=artifact.window_shift, read=read),
+        "semantic": lambda _: SemanticStage(
+            scorer, window_shift=artifact.window_shift, read=read, read_next=constitutions.reads
+        ),
         "composition": lambda _: CompositionStage(),
         "context": lambda options: ContextStage(
             scorer, trusted_roles=options["trusted_roles"], window_shift=artifact.window_shift
         ),
-        "constitution": lambda _: ConstitutionStage(constitutions, scorer),
+        "constitution": lambda _: ConstitutionStage(constitutions, scorer, read),
         "judge": lambda _: JudgeStage(doubtful, constitutions, policies, metrics),
     }
     gates = {**GATES, "doubt": Doubt(policies, constitutions)}

@@ -36,7 +36,9 @@ class FakeScorer:
     calls: list[list[tuple[str, str]]] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)
 
-    async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind, scope: str | None = "") -> list[Scores]:
+    async def score(
+        self, pairs: Sequence[tuple[str, str]], kind: Kind, scope: str | None = "", *, read_next: bool = False
+    ) -> list[Scores]:
         self.calls.append(list(pairs))
         self.kinds.append(kind)
         return [{**dict.fromkeys(CATEGORIES, 0.0), **self.judge(text, context)} for text, context in pairs]

@@ -4,33 +4,45 @@ Owns which layers are read. Refuses to know what for.
 
 The classifier's last layers have forgotten what does not bear on harm: on principles that it was not trained for, the
 mean of the second to fourth block told violation from near-miss with an AUROC of 0.92, the `embedding` output 0.77.
-That they can be read changes no score and no cost of one; reading them is a run of the graph.
+That they can be read changes no score and no cost of one. A run gives them beside the logits, at the cost of pooling;
+to ask for them afterwards is another run, so whoever scores a text that will be read says so.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from service.backends.cache import Ids, Logits
 from service.constitution.reading import Vectors
 
 STATES = ("block1.norm2", "block2.norm2", "block3.norm2")  # outputs of blocks, as models/export.py names them
 LEAST_TOKENS = 4  # fewer are no sentence of their own: "No. 5", "e.g."
-MOST_RECENT = 256  # inputs whose states are kept, a few kilobytes each
+RECENT_BYTES = 16 << 20  # of states that are kept: of a text of 100,000 characters they are half of it
 
 _MODEL_GRAPH, _GRAPH_OUTPUT, _VALUE_NAME = 7, 12, 1  # field numbers of onnx.proto
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Token ids of a text, without [CLS] and [SEP], whose inner states are wanted instead of its logits."""
+    """Token ids, of a text without context, whose inner states are wanted beside its logits."""
 
-    ids: list[int]
+    ids: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one run gave: logits (C,), and where they were wanted the inner states (S, L, H) of the sentences."""
+
+    logits: Logits
+    vectors: Vectors = field(default_factory=lambda: np.zeros((0, 1, 1), dtype=np.float32))
+
+    @property
+    def nbytes(self) -> int:
+        """The room that both take."""
+        return self.logits.nbytes + self.vectors.nbytes
 
 
 def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
@@ -83,26 +95,3 @@ def pool(states: Sequence[Vectors], ranges: Sequence[tuple[int, int]]) -> Vector
     sums = np.add.reduceat(tokens, [begin - ranges[0][0] for begin, _ in ranges], axis=0)
     counts = np.array([end - begin for begin, end in ranges], dtype=np.float32)
     return np.asarray(sums / counts[:, None, None], dtype=np.float32)
-
-
-class RecentVectors:
-    """States of the latest inputs that were read, under a keyed hash of their tokens. Belongs to one event loop."""
-
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
-        self._kept: OrderedDict[bytes, Vectors] = OrderedDict()
-
-    def name(self, ids: Sequence[int]) -> bytes:
-        """What an input is called here."""
-        return hashlib.blake2b(np.asarray(ids, dtype=np.int32).tobytes(), key=self._key, digest_size=16).digest()
-
-    def keep(self, name: bytes, vectors: Vectors) -> None:
-        """Keep one, and forget the oldest beyond MOST_RECENT."""
-        self._kept[name] = vectors
-        self._kept.move_to_end(name)
-        if len(self._kept) > MOST_RECENT:
-            self._kept.popitem(last=False)
-
-    def get(self, name: bytes) -> Vectors | None:
-        """The states of this input, if it was read a moment ago."""
-        return self._kept.get(name)

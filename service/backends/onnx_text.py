@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
-from tokenizers import Tokenizer
 
 from service.backends.artifact import Artifact
 from service.backends.batcher import SLICE_ITEMS, Batcher
 from service.backends.cache import Ids, Logits, ScoreCache
-from service.backends.inner_states import STATES, RecentVectors, Unread, cut_sentences, pool, with_outputs
-from service.constitution.reading import Reading, Vectors
-from service.errors import ArtifactInvalid, ScorerFailed
+from service.backends.inner_states import RECENT_BYTES, STATES, Seen, Unread, cut_sentences, pool
+from service.backends.onnx_session import open_session, open_tokenizer
+from service.constitution.reading import Reading
+from service.errors import ScorerFailed
+from service.lru import Lru
 from service.metrics import Metrics
 from service.types import Kind, Scores, Span
 
@@ -29,38 +29,8 @@ RUN_TOKENS = 8
 
 def cost_in_tokens(item: Ids | Unread) -> int:
     """What an input costs, as the tokens that would take that long: the fixed part of a run is worth some."""
-    return len(item.ids if isinstance(item, Unread) else item[0]) + RUN_TOKENS
-
-
-def open_session(artifact: Artifact, threads: int) -> ort.InferenceSession:
-    """An onnxruntime session on the CPU; raises ArtifactInvalid when the graph cannot be loaded."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    # Spinning threads would take the core that the event loop answers on.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        graph = with_outputs(artifact.weights.read_bytes(), STATES)
-        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own that share no public base
-        raise ArtifactInvalid(f"{artifact.name}: onnxruntime cannot load model.onnx") from error
-    shapes = {output.name: output.shape for output in session.get_outputs()}
-    if "logits" not in shapes or shapes["logits"][-1:] != [len(artifact.labels)]:
-        raise ArtifactInvalid(f"{artifact.name}: model.onnx does not give a logit for each of its labels")
-    return session
-
-
-def open_tokenizer(artifact: Artifact) -> Tokenizer:
-    """The artefact's tokenizer, without truncation or padding; raises ArtifactInvalid when it cannot be read."""
-    try:
-        tokenizer = Tokenizer.from_file(str(artifact.tokenizer))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise ArtifactInvalid(f"{artifact.name}: tokenizer.json cannot be read") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    ids, _ = item.ids if isinstance(item, Unread) else item
+    return len(ids) + RUN_TOKENS
 
 
 class OnnxTextScorer:
@@ -87,8 +57,8 @@ class OnnxTextScorer:
         self._states = [name for name in STATES if name in given] or ["embedding"]
         marks = (self._tokenizer.token_to_id(mark) for mark in ".!?")
         self._ends = frozenset(mark for mark in marks if mark is not None)
-        self._recent = RecentVectors()
-        self._batcher: Batcher[Ids | Unread, Logits | Vectors] = Batcher(
+        self._recent: Lru[Seen] = Lru(RECENT_BYTES, "states", metrics)
+        self._batcher: Batcher[Ids | Unread, Seen] = Batcher(
             self._compute,
             workers=workers,
             max_items=max_items,
@@ -103,7 +73,7 @@ class OnnxTextScorer:
             ]
             for kind, heads in artifact.calibration.items()
         }
-        self._encoded: tuple[str, Any] = ("", None)  # by `windows`, for the `tokenize` that follows on the same text
+        self._encoded: tuple[str, Any] = ("", None)  # the last: `windows`, `tokenize` and `read` follow on one text
 
     @property
     def version(self) -> str:
@@ -135,30 +105,33 @@ class OnnxTextScorer:
         """Seconds until all that waits now is computed."""
         return self._batcher.backlog_s
 
-    async def score(self, pairs: Sequence[tuple[str, str]], kind: Kind, scope: str | None = "") -> list[Scores]:
+    async def score(
+        self, pairs: Sequence[tuple[str, str]], kind: Kind, scope: str | None = "", *, read_next: bool = False
+    ) -> list[Scores]:
         """Calibrated scores of (text, context) pairs, in order; of a text beyond the window only its beginning.
 
         What was computed for this scope before, or is being computed, is not computed again.
         """
         items = [self.tokenize(text, context) for text, context in pairs]
+        if read_next:
+            return [self.calibrate(seen.logits, kind) for seen in await self._see(items, scope)]
         if scope is None:
-            computed = await self._batcher.submit(items)
-            return [self.calibrate(row, kind) for row in computed]
+            return [self.calibrate(seen.logits, kind) for seen in await self._batcher.submit(items)]
         keys = self._cache.keys(items, scope)
         found = await self._cache.find(keys)
         missing = [n for n, row in enumerate(found) if row is None]
         if missing:
             wanted = [keys[n] for n in missing]
-            computed = await self._batcher.submit([items[n] for n in missing], wanted)
+            computed = [seen.logits for seen in await self._batcher.submit([items[n] for n in missing], wanted)]
             self._cache.keep(wanted, computed)
             for n, row in zip(missing, computed, strict=True):
                 found[n] = row
         return [self.calibrate(row, kind) for row in found if row is not None]
 
-    async def read(self, text: str) -> Reading:
-        """The text's sentences as inner states. A text that was read a moment ago is not computed again."""
-        items: list[Unread] = []
-        spans: list[list[Span]] = []
+    async def read(self, text: str, scope: str | None = "") -> Reading:
+        """The text's sentences as inner states. What was just scored to be read is not computed again."""
+        items: list[Ids] = []
+        spans: list[Span] = []
         for window in self.windows(text):
             encoding = self._encode(text[window.start : window.end])
             kept = [
@@ -167,30 +140,37 @@ class OnnxTextScorer:
                 if token != self._unknown
             ][: self._room(())]
             ids = [token for token, _ in kept]
-            items.append(Unread(ids))
-            spans.append(
-                [
-                    Span(window.start + kept[begin][1][0], window.start + kept[end - 1][1][1])
-                    for begin, end in cut_sentences(ids, self._ends)
-                ]
-            )
-        found = [vectors for vectors in await self._vectors(items) if len(vectors)]
-        if not found:
-            return Reading.empty()
-        return Reading(np.concatenate(found), tuple(span for group in spans for span in group))
+            items.append(([CLS, *ids, SEP], len(ids) + 2))
+            spans += [
+                Span(window.start + kept[begin][1][0], window.start + kept[end - 1][1][1])
+                for begin, end in cut_sentences(ids, self._ends)
+            ]
+        seen = await self._see(items, scope, last=True)
+        return Reading(np.concatenate([one.vectors for one in seen]), tuple(spans)) if spans else Reading.empty()
 
-    async def _vectors(self, items: Sequence[Unread]) -> list[Vectors]:
-        """Inner states (S, L, H) of each input, remembered or computed."""
-        names = [self._recent.name(item.ids) for item in items]
-        known = [self._recent.get(name) for name in names]
-        missing = [n for n, vectors in enumerate(known) if vectors is None]
+    async def _see(self, items: Sequence[Ids], scope: str | None, *, last: bool = False) -> list[Seen]:
+        """Logits and inner states of each input, remembered or of one run.
+
+        Where nothing may be kept they are kept until they are asked for with `last`, and only for that.
+        """
+        keys = self._cache.keys(items, scope or "")
+        names = [key + (b"once" if scope is None else b"kept") for key in keys]
+        found = [self._recent.get(name) if last or scope is not None else None for name in names]
+        missing = [n for n, seen in enumerate(found) if seen is None]
         if missing:
             wanted = [names[n] for n in missing]
-            computed = await self._batcher.submit([items[n] for n in missing], wanted)
-            for n, vectors in zip(missing, computed, strict=True):
-                self._recent.keep(names[n], vectors)
-                known[n] = vectors
-        return [vectors for vectors in known if vectors is not None]
+            computed = await self._batcher.submit(
+                [Unread(items[n]) for n in missing], wanted if scope is not None else None
+            )
+            for n, seen in zip(missing, computed, strict=True):
+                self._recent.put(names[n], seen, seen.nbytes)
+                found[n] = seen
+            if scope is not None:
+                self._cache.keep([keys[n] for n in missing], [seen.logits for seen in computed])
+        if scope is None and last:
+            for name in names:
+                self._recent.drop(name)
+        return [seen for seen in found if seen is not None]
 
     def tokenize(self, text: str, context: str = "") -> Ids:
         """Token ids of one input, at most `max_tokens`, the end of the context kept."""
@@ -199,22 +179,18 @@ class OnnxTextScorer:
         whole = [CLS, *ids, SEP]
         return ([*whole, *tail, SEP] if tail else whole), len(whole)
 
-    def _compute(self, item: Ids | Unread) -> Logits | Vectors:
-        return self.states(item) if isinstance(item, Unread) else self.run(item)
+    def _compute(self, item: Ids | Unread) -> Seen:
+        return self.see(item) if isinstance(item, Unread) else Seen(self.run(item))
 
     def run(self, item: Ids) -> Logits:
         """Raw logits (C,) of one input, computed on the calling thread."""
-        ids, first = item
-        logits: Logits = self._outputs(["logits"], ids, first)[0][0]
-        if not np.isfinite(logits).all():  # not a number compares as no harm
-            raise ScorerFailed("The model gave something that is not a number.")
-        return logits
+        return _checked(self._outputs(["logits"], *item)[0][0])
 
-    def states(self, item: Unread) -> Vectors:
-        """Inner states of the sentences (S, L, H) of one input, computed on the calling thread."""
-        ids = [CLS, *item.ids, SEP]
-        outputs = self._outputs(self._states, ids, len(ids))
-        return pool([state[0] for state in outputs], cut_sentences(item.ids, self._ends))
+    def see(self, item: Unread) -> Seen:
+        """Raw logits of one input and the inner states of its sentences, computed on the calling thread."""
+        ids, first = item.ids
+        logits, *states = self._outputs(["logits", *self._states], ids, first)
+        return Seen(_checked(logits[0]), pool([state[0] for state in states], cut_sentences(ids[1:-1], self._ends)))
 
     def _outputs(self, names: list[str], ids: list[int], first: int) -> Any:
         """What the graph gives under these names, a batch of one, for `first` ids of a text and then its context."""
@@ -223,7 +199,7 @@ class OnnxTextScorer:
         segments[0, first:] = 1
         try:
             return self._session.run(names, {"ids": row, "segments": segments})
-        except Exception as error:  # as in open_session
+        except Exception as error:  # onnxruntime raises classes of its own that share no public base
             raise ScorerFailed("The model could not be run.") from error
 
     def calibrate(self, logits: Logits, kind: Kind) -> Scores:
@@ -240,7 +216,6 @@ class OnnxTextScorer:
         encoding = self._encode(text)
         offsets = encoding.offsets
         if len(offsets) <= room:
-            self._encoded = (text, encoding)
             return [Span(0, len(text))]
         spans: list[Span] = []
         for width in (room, room - room // 8, room - room // 4, room // 2):  # a cut inside a word makes more tokens
@@ -264,16 +239,22 @@ class OnnxTextScorer:
     def _encode(self, text: str) -> Any:
         """Tokens without [CLS] and [SEP]; a lone surrogate has no UTF-8 and is read as '?'."""
         known, encoding = self._encoded
-        if encoding is not None and text is known:
-            self._encoded = ("", None)
-            return encoding
-        plain = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-        return self._tokenizer.encode(plain, add_special_tokens=False)
+        if encoding is None or text is not known:
+            plain = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+            encoding = self._tokenizer.encode(plain, add_special_tokens=False)
+            self._encoded = (text, encoding)
+        return encoding
 
     async def close(self) -> None:
         """Drain and end the workers, and let the model go: what refers to this in a circle is not soon collected."""
         await self._batcher.close()
         del self._session, self._tokenizer
+
+
+def _checked(logits: Logits) -> Logits:
+    if not np.isfinite(logits).all():  # not a number compares as no harm
+        raise ScorerFailed("The model gave something that is not a number.")
+    return logits
 
 
 def _sigmoid(odds: float) -> float:

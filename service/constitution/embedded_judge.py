@@ -6,23 +6,30 @@ Owns what is proposed in doubt. Refuses to decide: how far a lowering goes is th
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 
 from service.constitution.doubt import NEAR_LOGITS, log_odds, margin
 from service.constitution.opinion import Case, Judge, Opinion
+from service.constitution.reading import Reading
 from service.constitution.second_look import SecondLook
 from service.errors import JudgeBudgetSpent
 from service.policy import LivePolicies
 from service.taxonomy import OPENAI_CATEGORIES
+from service.types import Content
 
 NAME = "embedded"
 LEAST_SHIFT = 0.05  # log-odds; less is no opinion
 
 
 class EmbeddedJudge:
-    """A Judge over what stage one saw; costs microseconds."""
+    """A Judge over what stage one saw; costs microseconds where the text has been read already."""
 
-    def __init__(self, policies: LivePolicies, second_look: SecondLook | None) -> None:
+    def __init__(
+        self, policies: LivePolicies, second_look: SecondLook | None, read: Callable[[Content], Awaitable[Reading]]
+    ) -> None:
+        """`read` gives the inner states of a content's text; a failure of it is the judge's."""
         self._policies = policies
+        self._read = read
         self._second_look = second_look
 
     async def judge(self, case: Case) -> Opinion:
@@ -32,7 +39,7 @@ class EmbeddedJudge:
         over = margin(harms, policy)
         if self._second_look is None or abs(over) >= NEAR_LOGITS:
             return Opinion(NAME)
-        shift = self._second_look.shift(case.scores, over)
+        shift = self._second_look.shift(case.scores, over, await self._read(case.content))
         if abs(shift) < LEAST_SHIFT:
             return Opinion(NAME)
         return Opinion(

@@ -15,6 +15,7 @@ from service.constitution.examples import Ground
 from service.constitution.principles import DEFAULT_LINE, load_constitution
 from service.constitution.reading import Reader
 from service.errors import ConstitutionInvalid
+from service.types import Content
 
 FOLDER = "constitutions"  # inside WEIR_POLICY_DIR
 
@@ -49,6 +50,10 @@ class LiveConstitutions:
     def get(self, policy: str) -> DirectEvaluator:
         """The policy's own constitution, or the one that all others share."""
         return self._current.get(policy) or self._current[""]
+
+    def reads(self, content: Content) -> bool:
+        """Whether the inner states of this content's text will be asked for."""
+        return content.constitution != "off" and self.get(content.policy).needs_reading
 
     def line(self, policy: str, principle: str) -> float:
         """The score from which a text violates a principle."""

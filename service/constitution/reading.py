@@ -35,6 +35,15 @@ class Reading:
         mean: Vectors = self.vectors.mean(axis=0)
         return mean
 
+    @property
+    def direction(self) -> Vectors:
+        """Which way the text as a whole lies, (H,): sentences count by length, layers alike."""
+        lengths = np.array([span.end - span.start for span in self.spans], dtype=np.float32)
+        means = np.tensordot(lengths / max(float(lengths.sum()), 1.0), self.vectors, axes=1)
+        layers: Vectors = means / np.maximum(np.linalg.norm(means, axis=-1, keepdims=True), 1e-6)
+        direction: Vectors = layers.mean(axis=0)
+        return direction
+
 
 class Reader(Protocol):
     """Reads texts with the shipped encoder."""
@@ -44,6 +53,6 @@ class Reader(Protocol):
         """The artefact's name and digest: vectors of two versions must not be compared."""
         ...
 
-    async def read(self, text: str) -> Reading:
-        """Raises Overloaded and ScorerFailed."""
+    async def read(self, text: str, scope: str | None = "") -> Reading:
+        """`scope` is as for a Scorer. Raises Overloaded and ScorerFailed."""
         ...

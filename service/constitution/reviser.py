@@ -131,10 +131,9 @@ class Reviser:
             left = 0  # a wish to die with a word missing is no milder, and not what its writer needs
         methods = any(j.flagged and j.category in METHODS for j in verdict.judgements)
         if left > 0 and not methods and len(content.text) <= MOST_CHARS:
-            named = self._named(verdict)
             for chosen in (await self._words(content, verdict, evidence))[: min(_TRIES_OF_WORDS, left)]:
                 left -= 1
-                yield "words", mask(content.text, [*named, *chosen])
+                yield "words", mask(content.text, chosen)
         for spans in _growing(content.text, evidence)[: max(0, left)]:
             yield "sentences", mask(content.text, spans)
         for text in refusals(constitution, found):
@@ -153,7 +152,7 @@ class Reviser:
             return [max(log_odds(score) - lines[name] for name, score in scores.items()) for scores in scored]
 
         try:
-            return await harmful_words(content.text, evidence, margins)
+            return await harmful_words(content.text, evidence, margins, self._named(verdict))
         except WeirError:
             return []  # sentences and refusals are judged by the pipeline all the same
 

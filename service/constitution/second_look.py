@@ -1,8 +1,8 @@
-"""A second look at a text whose foremost category stands close to its line: all heads together instead of one.
+"""A second look at a text in doubt: all heads and the encoder's inner states together, instead of the foremost head.
 
-Owns how the heads' log-odds become one. Refuses to know policies. A head says how likely its own category is; whether
-a text is harmful at all is said by all of them: a little of several kinds is worse than as much of one. Weights were
-fitted on rows that the model was not trained on and that were in doubt (models/second_look.py); they belong to one
+Owns how they become one number. Refuses to know policies, and how a text is read. A head says how likely its own
+category is; whether a text is harmful at all is said by all of them, and by what the text is about and how it speaks.
+Weights were fitted on rows near a line that the model was not trained on (models/second_look.py); they belong to one
 artefact, and another artefact has no second look until they are fitted again.
 """
 
@@ -13,7 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from service.constitution.doubt import log_odds
+from service.constitution.reading import Reading, Vectors
 from service.errors import ConstitutionInvalid
 from service.taxonomy import CATEGORIES
 from service.types import Scores
@@ -24,14 +27,17 @@ MOST_SHIFT = 2.5  # log-odds by which a second look may move a score
 
 @dataclass(frozen=True, slots=True)
 class SecondLook:
-    """A weight per category; the sum is 0 where the balanced preset's flag lines would be."""
+    """A weight per category and per hidden unit (H,); the sum is 0 where the balanced preset's lines would be."""
 
     intercept: float
     weights: Mapping[str, float]
+    inner: Vectors
 
-    def shift(self, scores: Scores, margin: float) -> float:
+    def shift(self, scores: Scores, margin: float, reading: Reading) -> float:
         """By how much to move the log-odds of every harm; `margin` is the foremost's log-odds over its flag line."""
-        total = self.intercept
+        if not len(reading.spans):  # the encoder knows no word of it
+            return 0.0
+        total = self.intercept + float(reading.direction @ self.inner)
         for name, weight in self.weights.items():
             total += weight * max(-MOST_LOG_ODDS, min(MOST_LOG_ODDS, log_odds(scores[name])))
         return max(-MOST_SHIFT, min(MOST_SHIFT, total - margin))
@@ -43,6 +49,7 @@ def load_second_look(path: Path, artifact_digest: str) -> SecondLook | None:
         document = json.loads(path.read_bytes())
         if document["artifact"] != artifact_digest:
             return None
-        return SecondLook(float(document["intercept"]), {name: float(document["weights"][name]) for name in CATEGORIES})
+        weights = {name: float(document["weights"][name]) for name in CATEGORIES}
+        return SecondLook(float(document["intercept"]), weights, np.array(document["inner"], dtype=np.float32))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConstitutionInvalid(f"{path.name} cannot be read") from error

@@ -6,11 +6,11 @@ Owns how an assessment becomes findings with places in the original. Refuses to 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from service.constitution.live import LiveConstitutions
 from service.constitution.reading import Reader, Reading
-from service.normalize import views
+from service.normalize import View, views
 from service.stages.semantic import telling_views
 from service.taxonomy import Action
 from service.types import Content, Finding, Span
@@ -24,15 +24,20 @@ class ConstitutionStage:
 
     name = "constitution"
 
-    def __init__(self, constitutions: LiveConstitutions, reader: Reader) -> None:
+    def __init__(
+        self, constitutions: LiveConstitutions, reader: Reader, read: Callable[[str], Sequence[View]] = views
+    ) -> None:
+        """`read` gives a text's readings, the plain one first."""
         self._constitutions = constitutions
         self._reader = reader
+        self._read = read
 
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """A finding without category for each principle that has evidence; at its line it calls for its action."""
         evaluator = self._constitutions.get(content.policy)
-        view = telling_views(views(content.text))[0]
-        reading = await self._reader.read(view.text) if evaluator.needs_reading else Reading.empty()
+        view = telling_views(self._read(content.text))[0]
+        wanted = evaluator.needs_reading
+        reading = await self._reader.read(view.text, content.cache_scope) if wanted else Reading.empty()
         if len(view.text) > _LONG:
             assessments = await asyncio.to_thread(evaluator.assess, view.text, reading)
         else:
@@ -52,3 +57,8 @@ class ConstitutionStage:
                     )
                 )
         return findings
+
+
+async def plain_reading(reader: Reader, content: Content) -> Reading:
+    """A content's text as this stage reads it, for whoever looks again."""
+    return await reader.read(telling_views(views(content.text))[0].text, content.cache_scope)

@@ -47,16 +47,26 @@ class SemanticStage:
 
     name = "semantic"
 
-    def __init__(self, scorer: Scorer, *, window_shift: float, read: Callable[[str], Sequence[View]] = views) -> None:
-        """`read` gives a text's readings, the plain one first."""
+    def __init__(
+        self,
+        scorer: Scorer,
+        *,
+        window_shift: float,
+        read: Callable[[str], Sequence[View]] = views,
+        read_next: Callable[[Content], bool] = lambda content: False,
+    ) -> None:
+        """`read` gives a text's readings, the plain one first; `read_next` says whose inner states are read later."""
         self._scorer = scorer
         self._read = read
+        self._read_next = read_next
         self._window_shift = window_shift
 
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """Score the content's text alone, without its context."""
         pieces = await self._pieces_of(content.text)
-        scored = await self._scorer.score([(piece.text, "") for piece in pieces], content.kind, content.cache_scope)
+        texts = [(piece.text, "") for piece in pieces]
+        read_next = self._read_next(content)
+        scored = await self._scorer.score(texts, content.kind, content.cache_scope, read_next=read_next)
         scored = await self._without_numbers(pieces, scored, content)
         best: dict[str, tuple[float, int]] = {}  # category -> (score, which piece)
         windows = sum(piece.view is pieces[0].view for piece in pieces)

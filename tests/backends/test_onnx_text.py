@@ -241,7 +241,7 @@ async def test_equal_inputs_at_once_are_one_inference_and_kept_scores_are_the_sa
     async with opened(tiny_folder) as scorer:
         scorer._cache = cache(1 << 20)
         runs: list[object] = []
-        monkeypatch.setattr(scorer._batcher, "_compute", lambda item: runs.append(item) or scorer.run(item))
+        monkeypatch.setattr(scorer._batcher, "_compute", lambda item: runs.append(item) or scorer._compute(item))
         crowd = await asyncio.gather(*(scorer.score([("you glorp", "")], "post") for _ in range(100)))
         assert len(runs) == 1 and all(scores == crowd[0] for scores in crowd)
         assert await scorer.score([("you glorp", "")], "post") == crowd[0] and len(runs) == 1

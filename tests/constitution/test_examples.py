@@ -53,23 +53,39 @@ async def test_ten_principles_that_nothing_was_tuned_on(scorer: OnnxTextScorer) 
     assert min(areas.values()) >= 0.70, areas
 
 
-async def test_a_text_that_was_just_read_is_read_without_another_pass(scorer: OnnxTextScorer) -> None:
+@pytest.mark.parametrize("scope", ["", None])
+async def test_a_text_is_scored_and_read_with_one_inference(scorer: OnnxTextScorer, scope: str | None) -> None:
     text = "The ferry left at nine. Nobody was on board!"
-    first = await scorer.read(text)
-    await scorer.score([(text, "")], "post")  # whose logits, kept or not, are no states
-    submitted = []
-    submit = scorer._batcher.submit
-
-    async def counting(items, keys=None):  # type: ignore[no-untyped-def]
-        submitted.extend(items)
-        return await submit(items, keys)
-
-    scorer._batcher.submit = counting  # type: ignore[method-assign]
-    reading = await scorer.read(text)
-    assert not submitted and (reading.vectors == first.vectors).all()
+    runs = count_runs(scorer)
+    scored = await scorer.score([(text, "")], "post", scope, read_next=True)
+    reading = await scorer.read(text, scope)
+    assert len(runs) == 1
     assert [text[s.start : s.end] for s in reading.spans] == ["The ferry left at nine.", "Nobody was on board!"]
-    assert len((await scorer.read("Another text.")).spans) == 1
-    assert submitted
+    assert scored == await scorer.score([(text, "")], "post", scope)
+    assert len(runs) == (1 if scope == "" else 2)  # where nothing may be kept the states are gone once read
+    again = await scorer.read(text, scope)
+    assert (again.vectors == reading.vectors).all() and len(runs) == (1 if scope == "" else 3)
+    assert len(scorer._recent) == (1 if scope == "" else 0)
+
+
+async def test_kept_logits_without_states_cost_one_inference_more_and_no_other(scorer: OnnxTextScorer) -> None:
+    text = "The ferry left at nine."
+    scored = await scorer.score([(text, "")], "post")
+    runs = count_runs(scorer)
+    for _ in range(3):
+        assert await scorer.score([(text, "")], "post", read_next=True) == scored
+        assert len((await scorer.read(text)).spans) == 1
+    assert len(runs) == 1
+    assert (await scorer.read("...")).vectors.shape[0] == len((await scorer.read("...")).spans)
+    assert not len((await scorer.read("")).spans)
+
+
+def count_runs(scorer: OnnxTextScorer) -> list[object]:
+    """What is computed from here on."""
+    runs: list[object] = []
+    compute = scorer._batcher._compute
+    scorer._batcher._compute = lambda item: runs.append(item) or compute(item)  # type: ignore[func-returns-value]
+    return runs
 
 
 def test_directions_of_made_up_vectors() -> None:
