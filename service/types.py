@@ -87,6 +87,7 @@ class Finding:
     `calls_for`: an action asked for whatever the lines say: by a principle of the constitution, whose category is "", or
     by a list of known images.
     `image`: the place of the image in `Content.images` that it is about, and `box` where in that image.
+    `missing`: not harm, but something that could not be looked at; an entry of `Verdict.degraded`, with no category.
     """
 
     category: str
@@ -99,6 +100,7 @@ class Finding:
     calls_for: Action = Action.ALLOW
     image: int | None = None
     box: Box | None = None
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
