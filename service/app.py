@@ -40,7 +40,8 @@ from service.api.errors import MethodNotAllowed, NotFound, error_response
 from service.api.running_streams import RunningStreams
 from service.api.segment_memo import SegmentMemo
 from service.attributes import load_attributes
-from service.config import Settings, load_settings
+from service.config import Settings
+from service.environment import load_settings
 from service.errors import BadInput, WeirError
 
 _DIRECT = (native.moderate, native.moderate_batch, openai.moderations)

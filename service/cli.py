@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service import __version__
-from service.config import load_settings
+from service.environment import load_settings
 from service.errors import StartRefused
 from service.listening import Handed
 
