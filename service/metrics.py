@@ -62,6 +62,7 @@ class Metrics:
         self._add_batches_and_caches(book)
         self._add_streams(book)
         self._add_constitution(book)
+        self._add_images(book)
 
     def _add_process(self, book: SeriesBook) -> None:
         """What runs."""
@@ -196,6 +197,28 @@ class Metrics:
             "weir_revisions", "Flagged texts, by what was returned in their place.", "made_by"
         )
         self.revision_rounds = book.histogram("weir_revision_rounds", "Attempts until a revision passed.", _ROUNDS)
+
+    def _add_images(self, book: SeriesBook) -> None:
+        """The series of images."""
+        self.visual_seconds = book.histogram(
+            "weir_visual_seconds", "Time that an image classifier took for one picture.", _LATENCY, "model"
+        )
+
+    def _add_looks(self, book: SeriesBook) -> None:
+        """The series of the process that looks at images. It fails by dying or hanging of an image, or at its start."""
+        self.image_queue_depth = book.gauge(
+            "weir_image_queue_depth", "Images waiting to be looked at.", across="livesum"
+        )
+        self.image_wait_seconds = book.histogram(
+            "weir_image_wait_seconds", "Time an image waited to be looked at.", _LATENCY
+        )
+        self.image_seconds = book.histogram("weir_image_seconds", "Time that looking at an image took.", _LATENCY)
+        self.image_starts = book.counter("weir_image_starts", "Starts of the process that looks at images.")
+        self.image_failures = book.counter(
+            "weir_image_failures", "Images that could not be looked at, by how: died, failed, hung or start.", "how"
+        )
+        self.images_refused = book.counter("weir_images_refused", "Images that are none that is taken, by why.", "why")
+        self.images_looked_at = book.counter("weir_images", "Images judged, by format.", "format")
 
     def name_model(self, model: str) -> None:
         """State which model is loaded, in place of the one before."""
