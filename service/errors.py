@@ -32,7 +32,7 @@ Owns the one table of what can go wrong. Refuses to know HTTP frameworks and dia
     ├── RateLimited                    429  rate_limited
     ├── DeadlineExceeded               503  deadline_exceeded
     ├── ScorerFailed                   503  scorer_failed
-    ├── ImageUnread                    503  image_unread
+    ├── ImageFailed                    503  image_failed
     ├── StoreUnavailable               503  store_unavailable
     ├── JudgeFailed                    503  judge_failed
     │   └── JudgeBudgetSpent           503  judge_failed
@@ -244,11 +244,11 @@ class ScorerFailed(WeirError):
     retry_after_s = 5
 
 
-class ImageUnread(WeirError):
+class ImageFailed(WeirError):
     """An image could not be looked at: what looks at images died of it, took too long or is not there."""
 
     status = 503
-    code = "image_unread"
+    code = "image_failed"
     retry_after_s = 5
 
 
