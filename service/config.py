@@ -161,6 +161,11 @@ class Settings(BaseModel):
     image_hosts: tuple[str, ...] = ()  # that images are fetched from: `cdn.example.org`, `*.example.org`
     image_max_bytes: Count = 10 << 20  # of one image
     image_max_count: Count = 4  # images of one post, or of one turn
+    image_max_pixels: Count = 24_000_000
+    image_queue: Count = 16  # images that wait to be looked at; one more is refused
+    image_budget_s: Annotated[float, Field(gt=0, le=60)] = 5.0  # of one image, in the process that looks at them
+    image_memory_mb: Annotated[int, Field(ge=256, le=65536)] = 1024  # of that process
+    on_unscanned_image: Literal["allow", "review", "block"] = "allow"  # what an image is raised to that none has seen
     image_body_bytes: Count = 20 << 20  # of a request that may hold images; what is no image keeps to max_body_bytes
 
     @property

@@ -199,13 +199,10 @@ class Metrics:
         self.revision_rounds = book.histogram("weir_revision_rounds", "Attempts until a revision passed.", _ROUNDS)
 
     def _add_images(self, book: SeriesBook) -> None:
-        """The series of images."""
+        """The series of images, and of the process that looks at them, which dies or hangs of one, or at its start."""
         self.visual_seconds = book.histogram(
             "weir_visual_seconds", "Time that an image classifier took for one picture.", _LATENCY, "model"
         )
-
-    def _add_looks(self, book: SeriesBook) -> None:
-        """The series of the process that looks at images. It fails by dying or hanging of an image, or at its start."""
         self.image_queue_depth = book.gauge(
             "weir_image_queue_depth", "Images waiting to be looked at.", across="livesum"
         )

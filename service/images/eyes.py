@@ -223,6 +223,7 @@ class Eyes:
 def _fail(entry: _Waiting, error: Exception) -> None:
     if not entry.answer.done():
         entry.answer.set_exception(error)
+        entry.answer.exception()  # seen, or asyncio would log it where whoever asked has left
 
 
 def _size(reading: Reading) -> int:

@@ -59,12 +59,13 @@ def main() -> None:
     _become_lonely()
     if os.getppid() != parent:  # it ended before the tie to it was made
         return
-    look = _load(options)
+    looker = _load(options)
+    os.nice(NICE)  # not before: somebody waits for the start
     _bound_memory(options.memory_bytes)
     line.sendall(message.frame(message.READY))
     while (data := _next(line, options.limits.most_bytes)) is not None:
         _bound_time(options)
-        line.sendall(_answer(look, data))
+        line.sendall(_answer(looker, data))
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -109,14 +110,13 @@ def _read(line: socket.socket, size: int) -> bytes | None:
 
 
 def _become_lonely() -> None:
-    """No terminal, no output, little room for files, a low priority, and no life beyond the parent's."""
+    """No terminal, no output, little room for files, and no life beyond the parent's."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nothing, number)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the parent ends this one
-    os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
 

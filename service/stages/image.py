@@ -11,11 +11,20 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from service.errors import BadInput, ImageFailed, ImageTooLarge, TooManyImages, UnsupportedImage
+from service.errors import (
+    BadInput,
+    DeadlineExceeded,
+    ImageFailed,
+    ImageTooLarge,
+    ScorerFailed,
+    TooManyImages,
+    UnsupportedImage,
+)
 from service.images.limits import Undecodable, Why
 from service.images.reading import Reading
 from service.metrics import Metrics
 from service.stages.image_text import Passage, lines_of, passages
+from service.taxonomy import Action
 from service.types import Content, Finding, Stage
 
 STAGE = "image"
@@ -35,6 +44,33 @@ class Look(Protocol):
     def __call__(self, data: bytes, scope: str | None) -> Awaitable[Reading]: ...  # noqa: D102
 
 
+class KnownImage(Protocol):
+    """An entry of a list of known images that an image matches."""
+
+    @property
+    def bank(self) -> str: ...  # noqa: D102
+    @property
+    def category(self) -> str: ...  # noqa: D102
+    @property
+    def action(self) -> Action: ...  # noqa: D102
+
+
+class Known(Protocol):
+    """Compares images with lists of known ones."""
+
+    async def match(self, reading: Reading) -> Sequence[KnownImage]:
+        """What it is like, the best match of each list."""
+        ...
+
+
+class See(Protocol):
+    """Classifies what is to be seen in an image, beside the words of the post and of the image."""
+
+    async def see(self, reading: Reading, text: str, image: int) -> list[Finding]:
+        """Findings in the image in this place. Raises Overloaded, DeadlineExceeded and ScorerFailed."""
+        ...
+
+
 class LanguageOf(Protocol):
     """Names the language of a text, and whether the model was measured on it."""
 
@@ -47,7 +83,15 @@ class ImageStage:
     name = STAGE
 
     def __init__(
-        self, look: Look, readers: Sequence[Stage], language_of: LanguageOf, metrics: Metrics, *, most_images: int
+        self,
+        look: Look,
+        readers: Sequence[Stage],
+        language_of: LanguageOf,
+        metrics: Metrics,
+        *,
+        most_images: int,
+        known: Known | None = None,
+        classifier: See | None = None,
     ) -> None:
         """`readers`: the detectors of texts, in order; each sees what those before it found in the same text."""
         self._look = look
@@ -55,6 +99,8 @@ class ImageStage:
         self._language_of = language_of
         self._metrics = metrics
         self._most_images = most_images
+        self._known = known
+        self._classifier = classifier
 
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """Look at all images at once, then at the texts that they make. Raises BadInput and Overloaded."""
@@ -67,8 +113,9 @@ class ImageStage:
             for task in tasks:
                 task.cancel()
         findings = [note for _, notes in looked for note in notes]
-        findings.append(_missing(NOT_SCANNED))
         readings = [(n, reading) for n, (reading, _) in enumerate(looked) if reading is not None]
+        findings += [one for n, reading in readings for one in await self._compare(n, reading)]
+        findings += await self._see(content, readings)
         return findings + await self._read(content, readings, so_far)
 
     async def _reading(self, n: int, data: bytes, content: Content) -> tuple[Reading | None, list[Finding]]:
@@ -86,6 +133,27 @@ class ImageStage:
         unread = any(not line.readable for frame in reading.frames for line in frame.lines)
         notes = [_missing(UNREAD, n)] if unread else []
         return reading, [*notes, _missing(PARTIAL, n)] if reading.partial else notes
+
+    async def _compare(self, n: int, reading: Reading) -> list[Finding]:
+        """The lists of known images that an image is on; where it stands there is no matter of degree."""
+        matches = [] if self._known is None else await self._known.match(reading)
+        return [
+            Finding(found.category, 1.0, STAGE, f"bank:{found.bank}", final=True, calls_for=found.action, image=n)
+            for found in matches
+        ]
+
+    async def _see(self, content: Content, readings: Sequence[tuple[int, Reading]]) -> list[Finding]:
+        """What the visual classifier sees; that nobody looked, where there is none."""
+        if self._classifier is None:
+            return [_missing(NOT_SCANNED)]
+        found: list[Finding] = []
+        for n, reading in readings:
+            words = " ".join(line.text for line in lines_of(reading))
+            try:
+                found += await self._classifier.see(reading, f"{content.text} {words}".strip(), n)
+            except (DeadlineExceeded, ScorerFailed):
+                found.append(_missing("visual", n))
+        return [replace(one, final=bool(one.category)) for one in found]
 
     async def _read(
         self, content: Content, readings: Sequence[tuple[int, Reading]], so_far: Sequence[Finding]
@@ -106,7 +174,7 @@ class ImageStage:
         found: list[Finding] = []
         for reader in self._readers:
             found += await reader.inspect(derived, tuple(found))
-        placed = [one.placed(finding, self.name) for finding in found]
+        placed = [one.placed(finding, self.name) for finding in found if finding.score > 0.0]
         language, measured = self._language_of(one.text)
         return placed if measured else [*placed, _missing(f"language:{language}")]
 
