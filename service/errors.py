@@ -14,9 +14,6 @@ Owns the one table of what can go wrong. Refuses to know HTTP frameworks and dia
     │   ├── BodyTooLarge               413  body_too_large
     │   ├── TooManyItems               413  too_many_items
     │   ├── Unsupported                400  unsupported_input
-    │   ├── UnsupportedImage           400  unsupported_image
-    │   ├── ImageTooLarge              413  image_too_large
-    │   ├── TooManyImages              413  too_many_images
     │   ├── ReceiptInvalid             400  receipt_invalid
     │   ├── ReceiptExpired             400  receipt_expired
     │   ├── ReceiptMismatch            400  receipt_mismatch
@@ -32,7 +29,6 @@ Owns the one table of what can go wrong. Refuses to know HTTP frameworks and dia
     ├── RateLimited                    429  rate_limited
     ├── DeadlineExceeded               503  deadline_exceeded
     ├── ScorerFailed                   503  scorer_failed
-    ├── ImageFailed                    503  image_failed
     ├── StoreUnavailable               503  store_unavailable
     ├── JudgeFailed                    503  judge_failed
     │   └── JudgeBudgetSpent           503  judge_failed
@@ -125,26 +121,6 @@ class Unsupported(BadInput):
     """A kind of input that this deployment does not judge, such as an image."""
 
     code = "unsupported_input"
-
-
-class UnsupportedImage(BadInput):
-    """Not a file of JPEG, PNG, WEBP or GIF, or one of a shape that no image has."""
-
-    code = "unsupported_image"
-
-
-class ImageTooLarge(BadInput):
-    """An image is over the limit in bytes or in pixels."""
-
-    status = 413
-    code = "image_too_large"
-
-
-class TooManyImages(BadInput):
-    """A content is over the limit in images."""
-
-    status = 413
-    code = "too_many_images"
 
 
 class ReceiptInvalid(BadInput):
@@ -241,14 +217,6 @@ class ScorerFailed(WeirError):
 
     status = 503
     code = "scorer_failed"
-    retry_after_s = 5
-
-
-class ImageFailed(WeirError):
-    """An image could not be looked at: what looks at images died of it, took too long or is not there."""
-
-    status = 503
-    code = "image_failed"
     retry_after_s = 5
 
 

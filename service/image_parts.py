@@ -1,7 +1,7 @@
 """What looks at images, as the settings ask for it.
 
-Owns whether this deployment can look at images at all, and within which bounds. Refuses to know what is made of what was
-seen; `wiring` owns its life. Nothing of the extra `images` is imported here: only the process that looks needs it.
+Owns whether this deployment can look at images at all, and within which bounds. Refuses to know what is made of what
+was seen; `wiring` owns its life. Nothing of the extra `images` is imported here: only the process that looks needs it.
 """
 
 from __future__ import annotations

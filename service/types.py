@@ -86,8 +86,8 @@ class Finding:
 
     `overrides`: an adjudicator proposes this score instead of the detectors' maximum.
     `final`: nobody may lower it.
-    `calls_for`: an action asked for whatever the lines say: by a principle of the constitution, whose category is "", or
-    by a list of known images, whose category is taken to stand at the line of that action.
+    `calls_for`: an action asked for whatever the lines say: by a principle of the constitution, whose category is "",
+    or by a list of known images, whose category is taken to stand at the line of that action.
     `image`: the place of the image in `Content.images` that it is about, and `box` where in that image.
     `missing`: not harm, but something that could not be looked at; an entry of `Verdict.degraded`, with no category. It
     is `stage` where a part of the content made a stage fail, else `kind:what`, which is so each time.

@@ -67,7 +67,9 @@ def _adjusted(verdict: Verdict, top: Judgement) -> list[str]:
 
 def _principles(verdict: Verdict) -> list[str]:
     """Which principles of the constitution call for an action, by their ids."""
-    names = dict.fromkeys(f.reason.split(":")[1] for f in verdict.findings if f.calls_for > Action.ALLOW and not f.category)
+    names = dict.fromkeys(
+        f.reason.split(":")[1] for f in verdict.findings if f.calls_for > Action.ALLOW and not f.category
+    )
     return [f"Against the constitution: {', '.join(names)}."] if names else []
 
 

@@ -41,9 +41,9 @@ class Child:
         self._options = options
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and a module of ours
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - this interpreter, and a module of ours
                 [sys.executable, "-m", "service.images.worker", options.write()],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=_environment(os.environ),

@@ -1,7 +1,7 @@
 """From the bytes of a file to the frames that are looked at: small, upright, RGB.
 
-Owns which files are images, their limits, and which frames of an animation stand for it. Pure. Refuses to know processes,
-and what is looked for in a frame. What the bytes say is believed, never a name. Sizes are checked before anything is
+Owns which files are images, and which frames of an animation stand for it. Pure. Refuses to know processes, and what is
+looked for in a frame. What the bytes say is believed, never a name. Sizes are checked before anything is
 loaded; nothing is asked that would decode a whole animation (`n_frames`, a seek to the end).
 """
 

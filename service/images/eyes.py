@@ -1,11 +1,11 @@
 """The service's end of the process that looks at images: started for the first one, started again when it dies.
 
-Owns that process and the line of images before it: how many wait, how long one may take, what was seen of late. Refuses to
-know decoding and reading, and what an image means.
+Owns that process and the line of images before it: how many wait, how long one may take, what was seen of late. Refuses
+to know decoding and reading, and what an image means.
 
-Promises, each a test: waiting is bounded (Overloaded at once); an image that the process dies of, or hangs at, fails alone,
-and the next one finds a fresh process; one that it died of twice is not tried a third time; equal images at the same
-time are looked at once; what nobody waits for any more is not looked at; closing leaves no process.
+Promises, each a test: waiting is bounded (Overloaded at once); an image that the process dies of, or hangs at, fails
+alone, and the next one finds a fresh process; one that it died of twice is not tried a third time; equal images at the
+same time are looked at once; what nobody waits for any more is not looked at; closing leaves no process.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from service.errors import ImageFailed, Overloaded
+from service.errors import Overloaded
 from service.evidence import KEY_BYTES, derive_key
 from service.flights import Flights
 from service.images.child import Child, ChildFailed
+from service.images.errors import ImageFailed
 from service.images.limits import Undecodable
 from service.images.reading import Reading
 from service.images.worker import Options

@@ -1,7 +1,7 @@
 """Everything that is found in one image: decoded, hashed, read, and made small for a classifier.
 
-Owns the order of that, and places as pixels of the image as it was sent. Runs in the worker process. Refuses to know that
-there is one, and what is made of what was found.
+Owns the order of that, and places as pixels of the image as it was sent. Runs in the worker process. Refuses to know
+that there is one, and what is made of what was found.
 """
 
 from __future__ import annotations

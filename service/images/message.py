@@ -85,9 +85,7 @@ def _reading(plain: dict[str, Any], pixels: bytes) -> Reading:
     if not frames or position != len(pixels) or any(len(code) != 32 for found in frames for code in found.hashes):
         raise ValueError("frames")
     size = (_whole(plain["width"]), _whole(plain["height"]))
-    return Reading(
-        bytes.fromhex(plain["sha256"]), *size, str(plain["format"]), tuple(frames), bool(plain["partial"])
-    )
+    return Reading(bytes.fromhex(plain["sha256"]), *size, str(plain["format"]), tuple(frames), bool(plain["partial"]))
 
 
 def _line(plain: dict[str, Any]) -> Line:

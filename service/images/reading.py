@@ -24,9 +24,9 @@ class Line:
 class Frame:
     """One frame that was looked at. `lines` in reading order.
 
-    `hashes`: eight PDQ hashes of 32 bytes, one for each orientation (four turns, each mirrored or not), the upright one
-    first; `quality` 0 to 100, PDQ's own. `pixels`: RGB bytes, row by row, square, for the visual classifier; empty where
-    there is none.
+    `hashes`: eight PDQ hashes of 32 bytes, one for each orientation (four turns, each mirrored or not), the upright
+    one first; `quality` 0 to 100, PDQ's own. `pixels`: RGB bytes, row by row, square, for the visual classifier; empty
+    where there is none.
     """
 
     lines: tuple[Line, ...] = ()
@@ -37,7 +37,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One image: its size in pixels, upright, and the frames that were looked at; `partial` where frames were left out."""
+    """One image: its size in pixels, upright, and the frames that were looked at; `partial` where some were left out."""
 
     sha256: bytes = field(repr=False)
     width: int

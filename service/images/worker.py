@@ -1,7 +1,7 @@
 """The process that looks at images: started by `eyes`, one image at a time, until its line is closed.
 
 Owns its own limits: memory, processor time, priority, and how long it may outlive whoever started it. Refuses to know
-whose image it is; it has no settings and no secrets, writes no files and logs nothing. `python -m service.images.worker`
+whose image it is; it has no settings and no secrets, and logs nothing. `python -m service.images.worker`
 with its options as JSON; its standard input is a socket, on which messages come and go.
 """
 

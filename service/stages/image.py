@@ -11,15 +11,8 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from service.errors import (
-    BadInput,
-    DeadlineExceeded,
-    ImageFailed,
-    ImageTooLarge,
-    ScorerFailed,
-    TooManyImages,
-    UnsupportedImage,
-)
+from service.errors import BadInput, DeadlineExceeded, ScorerFailed
+from service.images.errors import ImageFailed, ImageTooLarge, TooManyImages, UnsupportedImage
 from service.images.limits import Undecodable, Why
 from service.images.reading import Reading
 from service.metrics import Metrics

@@ -1,7 +1,7 @@
 """The texts that an image and its post make together, and the way back from a place in one to a place in an image.
 
-Owns how lines become texts and what a finding in one says of the image. Pure. Refuses to know how lines were read, and who
-looks for what in the texts.
+Owns how lines become texts and what a finding in one says of the image. Pure. Refuses to know how lines were read, and
+who looks for what in the texts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Passage:
         return "".join(made)
 
     def placed(self, finding: Finding, stage: str) -> Finding:
-        """A finding in this text, as one in the content: by an image and the box of a line, or by a span of the post."""
+        """A finding in this text, as one in the content: by an image and a line's box, or by a span of the post."""
         images = [piece.image for piece in self.pieces if piece.image is not None]
         placed = replace(finding, stage=stage, span=None, image=images[0], final=True)
         if finding.span is None:
