@@ -18,7 +18,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from service.errors import Overloaded
-from service.evidence import KEY_BYTES, derive_key
+from service.evidence import KEY_BYTES, MOST_HASHED_HERE, derive_key
 from service.flights import Flights
 from service.images.child import Child, ChildFailed
 from service.images.errors import ImageFailed
@@ -84,7 +84,8 @@ class Eyes:
 
         Raises Undecodable, Overloaded when the line is full, and ImageFailed otherwise.
         """
-        key = await self._key(data, scope or "")
+        large = len(data) > MOST_HASHED_HERE
+        key = await asyncio.to_thread(self._digest, data, scope or "") if large else self._digest(data, scope or "")
         kept = None if scope is None else self._kept.get(key)
         if kept is not None:
             return kept
@@ -102,15 +103,12 @@ class Eyes:
             self._kept.put(key, reading, _size(reading))
         return reading
 
-    async def _key(self, data: bytes, scope: str) -> bytes:
-        def digest() -> bytes:
-            hashed = self._base.copy()
-            written = scope.encode() if self._scoped else b""
-            hashed.update(len(written).to_bytes(4, "little") + written)
-            hashed.update(data)
-            return hashed.digest()
-
-        return await asyncio.to_thread(digest) if len(data) > 1 << 20 else digest()
+    def _digest(self, data: bytes, scope: str) -> bytes:
+        hashed = self._base.copy()
+        written = scope.encode() if self._scoped else b""
+        hashed.update(len(written).to_bytes(4, "little") + written)
+        hashed.update(data)
+        return hashed.digest()
 
     async def _wait_for(self, data: bytes, key: bytes) -> Reading:
         if self._closing:
