@@ -3,9 +3,10 @@
 Owns that process and the line of images before it: how many wait, how long one may take, what was seen of late. Refuses
 to know decoding and reading, and what an image means.
 
-Promises, each a test: waiting is bounded (Overloaded at once); an image that the process dies of, or hangs at, fails
-alone, and the next one finds a fresh process; one that it died of twice is not tried a third time; equal images at the
-same time are looked at once; what nobody waits for any more is not looked at; closing leaves no process.
+Promises, each a test: waiting is bounded (Overloaded at once); an image that was at hand when the process died is looked
+at once more, by a fresh one; one that two died of, or that one hung at, fails alone, and one that two ended with is not
+tried again; equal images at the same time are looked at once; what nobody waits for any more is not looked at; closing
+leaves no process.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ class _Waiting:
     key: bytes
     answer: asyncio.Future[Reading]
     since: float
+
+
+class _Died(Exception):
+    """The process ended, or said what makes no sense, while it had an image."""
 
 
 class Eyes:
@@ -153,6 +158,15 @@ class Eyes:
                     entry.answer.set_result(reading)
 
     async def _ask(self, entry: _Waiting) -> Reading:
+        """Look at an image, once more if the process dies meanwhile: it may have been killed for another reason."""
+        while True:
+            try:
+                return await self._ask_once(entry)
+            except _Died:
+                if self._deaths[entry.key] >= MOST_DEATHS:
+                    raise ImageFailed("The image could not be looked at.") from None
+
+    async def _ask_once(self, entry: _Waiting) -> Reading:
         child = await self._running()
         begun = time.perf_counter()
         try:
@@ -165,9 +179,12 @@ class Eyes:
         except Undecodable:
             self._metrics.image_seconds.observe(time.perf_counter() - begun)
             raise
-        except (TimeoutError, OSError, EOFError, ValueError) as error:
-            await self._bury(entry, "hung" if isinstance(error, TimeoutError) else "died")
+        except TimeoutError:  # an OSError too, so first
+            await self._bury(entry, "hung")
             raise ImageFailed("The image could not be looked at.") from None
+        except (OSError, EOFError, ValueError):
+            await self._bury(entry, "died")
+            raise _Died from None
         self._metrics.image_seconds.observe(time.perf_counter() - begun)
         return reading
 
