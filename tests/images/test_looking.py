@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_a_long_image_is_read_in_pieces_each_line_once() -> None:
 def test_pieces_cover_a_long_picture_and_count_each_place_once(length: int, across: int) -> None:
     found = tiles(length, across)
     assert found[0][2] == 0 and found[-1][3] == length
-    for (_, end, _, last), (start, _, own, _) in zip(found, found[1:], strict=False):
+    for (_, end, _, last), (start, _, own, _) in itertools.pairwise(found):
         assert last == own and start < own < end
     assert all(start <= own < last <= end for start, end, own, last in found)
 
