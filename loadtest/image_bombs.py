@@ -22,7 +22,8 @@ from loadtest.gateway import Gateway, running_gateway
 from loadtest.table import Table
 from tests.images.pictures import bombs, card
 
-WARM = 12  # images with writing, before
+WARM = 12  # images with writing, before, of the sizes that posts have
+SIZES = ((512, 512), (1080, 1080), (1080, 1920))
 LOOK_S = 0.005
 MOST_GROWTH_MB, MOST_CPU_S = 100, 1.0
 
@@ -48,7 +49,7 @@ def measure(table: Table) -> None:
     """One file after the other."""
     with running_gateway(cache="off", request_budget_s="60", max_wait_s="30") as gateway:
         for n in range(WARM):
-            post(gateway, card(f"good morning {n}\nhave a lovely day", (512, 512)))
+            post(gateway, card(f"good morning {n}\nhave a lovely day", SIZES[n % len(SIZES)]))
         base = gateway.resident_mb()
         table.add("warm", "resident memory, the image process included", base, "MiB")
         for name, data in bombs(full=True).items():

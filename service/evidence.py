@@ -62,14 +62,25 @@ class EvidenceCache:
     """Evidence by content, in this process. With no room it keeps nothing, and equal contents are still joined."""
 
     def __init__(
-        self, secret: bytes, identity: Sequence[str], *, scoped: bool, most_bytes: int, metrics: Metrics
+        self,
+        secret: bytes,
+        identity: Sequence[str],
+        *,
+        scoped: bool,
+        most_bytes: int,
+        metrics: Metrics,
+        of_images: Callable[[], str] = str,
     ) -> None:
-        """`identity` names everything that evidence hangs on besides the content; `scoped` keeps callers apart."""
+        """`identity` names everything that evidence hangs on besides the content; `scoped` keeps callers apart.
+
+        `of_images` names what else evidence on images hangs on at this moment, such as the lists of known ones.
+        """
         self._base = hashlib.blake2b(key=derive_key(secret, "evidence"), digest_size=KEY_BYTES)
         for part in identity:
             encoded = part.encode()
             self._base.update(struct.pack("<I", len(encoded)) + encoded)
         self._scoped = scoped
+        self._of_images = of_images
         self._kept: Lru[Evidence] = Lru(most_bytes, "evidence", metrics)
         self._flights: Flights[Evidence] = Flights()
         self._joins = metrics.joins.labels("evidence")
@@ -115,6 +126,8 @@ class EvidenceCache:
         for turn in turns:
             role, text = turn.role.encode(), _encode(turn.text)
             hashed.update(struct.pack("<II", len(role), len(text)) + role + text)
+        if content.images:
+            hashed.update(self._of_images().encode() + b"\0")
         for image in content.images:
             hashed.update(struct.pack("<I", len(image)) + image)
         return hashed.digest()

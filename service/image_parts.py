@@ -20,7 +20,7 @@ from service.images.limits import Limits
 from service.images.reading import Reading
 from service.images.worker import Options
 from service.metrics import Metrics
-from service.stages.image import ImageStage, LanguageOf
+from service.stages.image import ImageStage, Known, LanguageOf
 from service.types import Stage
 
 NEEDED = ("PIL", "pdqhash", "cv2", "rapidocr")  # what the extra `images` brings
@@ -29,17 +29,26 @@ READINGS_SHARE = 0.25  # of the room for what is kept, as much again as is kept 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What looks at images: the process that decodes and reads them, and a classifier where there is one."""
+    """What looks at images: the process that decodes and reads them, a classifier and lists, where there are any."""
 
     eyes: Eyes | NoEyes
     classifier: Classifier | None = None
+    known: Known | None = None
+
+    @property
+    def version(self) -> str:
+        """What findings in images hang on, besides what a process is started with."""
+        return "" if self.known is None else self.known.version
 
     def stage(
         self, readers: Sequence[Stage], language_of: LanguageOf, metrics: Metrics, *, most_images: int
     ) -> ImageStage:
         """The stage of images, over the detectors of texts."""
         return ImageStage(
-            self.eyes.look, readers, language_of, metrics, most_images=most_images, classifier=self.classifier
+            *(self.eyes.look, readers, language_of, metrics),
+            most_images=most_images,
+            known=self.known,
+            classifier=self.classifier,
         )
 
 

@@ -147,7 +147,7 @@ async def _open_parts(
         scorer = await _open_scorer(stack, settings, keep, artifact, metrics)
         constitutions = await open_constitutions(settings, scorer, constitution)
         doubtful = open_judge(llm, embedded_judge(live, artifact.digest))
-        evidence = open_evidence(settings, keep.secret, artifact.digest, metrics)
+        evidence = open_evidence(settings, keep.secret, artifact.digest, metrics, lambda: sight.version)
         pipeline = _build_pipeline(
             *(settings, artifact, scorer, lexicon, live, constitutions, doubtful, metrics, sight, tracing, evidence)
         )

@@ -17,7 +17,7 @@ class Limits:
     most_pixels: int = 24_000_000
     most_side: int = 10_000
     most_aspect: float = 20.0
-    animation_s: float = 0.5  # for reading the frames after the first
+    animation_s: float = 0.3  # for reading the frames after the first
 
 
 class Undecodable(Exception):

@@ -78,7 +78,7 @@ class Looker:
 def tiles(length: int, across: int) -> list[tuple[int, int, int, int]]:
     """How a long picture is cut: (start, end, and from where up to where its lines are counted) of each piece.
 
-    Pieces overlap, and each counts what has its middle nearer to its own: a line that is cut in one is whole in another.
+    Pieces overlap, and each counts what has its middle nearer to its own: a line cut in one is whole in another.
     """
     size, overlap = 2 * across, across // 2
     count = max(1, -(-(length - overlap) // (size - overlap)))

@@ -51,6 +51,11 @@ class KnownImage(Protocol):
 class Known(Protocol):
     """Compares images with lists of known ones."""
 
+    @property
+    def version(self) -> str:
+        """Another one after every change of a list: what is kept of findings hangs on it."""
+        ...
+
     async def match(self, reading: Reading) -> Sequence[KnownImage]:
         """What it is like, the best match of each list."""
         ...
