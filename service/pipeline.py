@@ -57,13 +57,13 @@ def has_images(content: Content, so_far: Sequence[Finding]) -> bool:
 
 
 def has_context(content: Content, so_far: Sequence[Finding]) -> bool:
-    """The gate of a stage that reads the turns before."""
-    return any(turn.text.strip() for turn in content.context)
+    """The gate of a stage that reads the text with the turns before it."""
+    return has_text(content, so_far) and any(turn.text.strip() for turn in content.context)
 
 
 def asks_constitution(content: Content, so_far: Sequence[Finding]) -> bool:
     """The gate of a stage that holds principles against the text."""
-    return content.constitution != "off"
+    return content.constitution != "off" and has_text(content, so_far)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from service.pipeline import (
     Pipeline,
     Step,
     always,
+    asks_constitution,
     has_context,
     has_images,
     has_text,
@@ -99,6 +100,8 @@ async def test_texts_stages_pass_over_an_image_without_text_and_no_other() -> No
     made = pipeline(step(text, has_text), step(image, has_images))
     assert (await made.moderate(Content("", images=(b"x",)))).action == Action.REVIEW and not text.shown
     assert (await made.moderate(Content(""))).action == Action.BLOCK and len(image.shown) == 1
+    alone = Content("", (Turn("before"),), images=(b"x",), constitution="always")
+    assert not has_context(alone, ()) and not asks_constitution(alone, ())
 
 
 @pytest.mark.parametrize("fail_open", [False, True])

@@ -3,10 +3,10 @@
 Owns that process and the line of images before it: how many wait, how long one may take, what was seen of late. Refuses
 to know decoding and reading, and what an image means.
 
-Promises, each a test: waiting is bounded (Overloaded at once); an image that was at hand when the process died is looked
-at once more, by a fresh one; one that two died of, or that one hung at, fails alone, and one that two ended with is not
-tried again; equal images at the same time are looked at once; what nobody waits for any more is not looked at; closing
-leaves no process.
+Promises, each a test: waiting is bounded (Overloaded at once); an image at hand when the process died is looked at once
+more, by a fresh one; one that two died of, or that one hung at, fails alone, and one that two ended with is not tried
+again; equal images at the same time are looked at once; what nobody waits for any more is not looked at; closing leaves
+no process.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ async def open_eyes(
 ) -> AsyncIterator[Eyes]:
     metrics = Metrics()
     made = Eyes(
-        Options(Limits(), memory_bytes=1 << 30, cpu_s=60.0, wall_s=wall_s, **more),
+        Options(Limits(), cpu_s=60.0, wall_s=wall_s, **more),
         b"secret" * 6,
         scoped=True,
         most_bytes=most_bytes,
@@ -209,3 +209,10 @@ async def test_no_setting_and_no_secret_reaches_it(monkeypatch: pytest.MonkeyPat
         assert "Max core file size        0" in limits
         assert "Max address space         unlimited" not in limits
         assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
+
+
+async def test_memory_is_bounded_and_what_has_no_room_fails_alone() -> None:
+    async with open_eyes(memory_bytes=270 << 20) as eyes:
+        assert (await eyes.look(plain())).width == 64
+        assert await failure(eyes.look(plain((5_800, 4_100), mode="RGBA"))) is ImageFailed
+        assert (await eyes.look(plain((50, 50)))).width == 50
