@@ -5,7 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-litellm lint train eval eval-constitution bench bench-adapt bench-perspective bench-streams soak chaos clean
+.PHONY: serve test test-litellm lint train eval eval-constitution bench bench-adapt bench-perspective bench-streams bench-bombs soak chaos clean
 
 $(VENV)/.serve: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -74,6 +74,9 @@ bench-perspective: $(VENV)/.dev
 
 bench-streams: $(VENV)/.dev
 	$(BIN)/python -m loadtest.streams $(BENCH)
+
+bench-bombs: $(VENV)/.dev
+	$(BIN)/python -m loadtest.image_bombs
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -39,8 +39,10 @@ def explain(verdict: Verdict) -> str:
 def _flagged(verdict: Verdict, top: Judgement) -> str:
     stages = sorted({f.stage for f in verdict.findings if f.category == top.category and not f.overrides})
     seen = f", seen by the {' and '.join(stages)} stage{'s' * (len(stages) > 1)}" if stages else ""
+    about = max((f for f in verdict.findings if f.category == top.category), key=lambda f: f.score, default=None)
+    subject = "text" if about is None or about.image is None else "image"
     sentence = (
-        f"{_OUTCOME[verdict.action]}: the text looks like {CATEGORIES[top.category].phrase} ({_line(top)}{seen})."
+        f"{_OUTCOME[verdict.action]}: the {subject} looks like {CATEGORIES[top.category].phrase} ({_line(top)}{seen})."
     )
     others = sorted((j for j in verdict.judgements if j.flagged and j is not top), key=lambda j: -j.score)
     if others:

@@ -64,6 +64,7 @@ def test_text_in_an_image_is_judged_with_its_place(served: Served) -> None:
     found = next(one for one in reply["findings"] if one["category"] == "violence")
     assert found["image"] == 1 and found["box"]["width"] > 100 and "span" not in found
     assert reply["confidence"] > 0.5 and "nudity" in reply["explanation"]
+    assert reply["explanation"].startswith("Blocked: the image looks like")
     assert post(served, plain(), card("I will kill you\nand your family")).json()["cached"]
     harmless = post(served, card("have a lovely day"), text="good morning").json()
     assert harmless["action"] == "allow" and harmless["degraded"] == ["visual:not_scanned"]
