@@ -37,8 +37,9 @@ MOST_LINES = 80  # read of one picture, the largest
 MOST_TURNED = 6  # lines that are turned and read again, the largest
 MOST_ASPECT = 24.0  # of a picture; the detector wants multiples of 32 pixels and finds nothing where one side is none
 LEAST_SIDE = 64  # pixels; a lower picture gets a border, without which its only line would touch the edges
-_LINE_SHAPE = 1.8  # width over height of what is writing without being read: whole garments look like one sign
-_WHOLE = 0.25  # share of the picture from which one or two signs are a thing that looks like them
+_TURN_SHAPE = 1.5  # width over height from which a line is worth turning
+_LINE_SHAPE = 2.5  # and from which it is writing though it cannot be read: folds and buttons look like a sign or two
+_WHOLE = 0.25  # share of the picture from which a box is a whole garment, which looks like one sign
 _TALL = 1.5  # height over width of a line that runs up or down
 _WIDEST = 66.0  # width over height of what was ever trained on; a longer line is squeezed
 _TURNS = (Turn(half=True), Turn(mirrored=True), Turn(half=True, mirrored=True))
@@ -60,9 +61,10 @@ class _Found:
         return high * wide
 
     @property
-    def like_writing(self) -> bool:
+    def shape(self) -> float:
+        """Width over height."""
         high, wide = _size(self.pixels)
-        return wide >= _LINE_SHAPE * high
+        return wide / high
 
 
 class TextReader:
@@ -116,7 +118,7 @@ class TextReader:
         """Read every line as it stands, then the doubtful ones turned; `lines` are the largest first."""
         for line, (text, confidence) in zip(lines, self._recognise([line.pixels for line in lines]), strict=True):
             line.text, line.confidence = text, confidence
-        doubtful = [line for line in lines if line.confidence < SURE and line.like_writing][:MOST_TURNED]
+        doubtful = [line for line in lines if line.confidence < SURE and line.shape >= _TURN_SHAPE][:MOST_TURNED]
         for turn in _TURNS:
             guesses = self._recognise([_flipped(line.pixels, turn) for line in doubtful])
             for line, (text, confidence) in zip(doubtful, guesses, strict=True):
@@ -189,9 +191,8 @@ def _flipped(pixels: Pixels, turn: Turn) -> Pixels:
 
 def _tells(line: _Found, pixels: int) -> bool:
     """Whether a line is worth telling of: it was read, or has the shape of writing."""
-    if line.confidence >= READ:
-        return len(line.text) > 2 or line.area < _WHOLE * pixels
-    return line.like_writing
+    small = line.area < _WHOLE * pixels
+    return small or len(line.text) > 2 if line.confidence >= READ else small and line.shape >= _LINE_SHAPE
 
 
 def _box(corners: NDArray[np.float32], width: int, height: int) -> Box:
