@@ -30,7 +30,7 @@ Pixels: TypeAlias = NDArray[np.uint8]  # (height, width, 3)
 SIDE = 384  # lines are looked for in as many pixels as a square of this side has
 FINE_SIDE = 768  # and again in those of this one where a larger picture seems to have small writing
 SMALL = 14.0  # pixels of height at SIDE; beside a line so low others are lost
-SURE = 0.9  # confidence of a line that needs no second look
+SURE = 0.95  # confidence of a line that needs no second look
 READ = 0.8  # from here a line counts as read
 GUESSED = 0.5  # from here a guess is worth judging, though it does not count as read
 MOST_LINES = 80  # read of one picture, the largest
@@ -40,6 +40,7 @@ LEAST_SIDE = 64  # pixels; a lower picture gets a border, without which its only
 _TURN_SHAPE = 1.5  # width over height from which a line is worth turning
 _LINE_SHAPE = 2.5  # and from which it is writing though it cannot be read: folds and buttons look like a sign or two
 _WHOLE = 0.25  # share of the picture from which a box is a whole garment, which looks like one sign
+_WIDE_SIGN = 2.0  # width over height of a sign with the space around it; letters have a quarter of that
 _TALL = 1.5  # height over width of a line that runs up or down
 _WIDEST = 66.0  # width over height of what was ever trained on; a longer line is squeezed
 _TURNS = (Turn(half=True), Turn(mirrored=True), Turn(half=True, mirrored=True))
@@ -120,12 +121,20 @@ class TextReader:
             line.text, line.confidence = text, confidence
         doubtful = [line for line in lines if line.confidence < SURE and line.shape >= _TURN_SHAPE][:MOST_TURNED]
         for turn in _TURNS:
-            guesses = self._recognise([_flipped(line.pixels, turn) for line in doubtful])
-            for line, (text, confidence) in zip(doubtful, guesses, strict=True):
-                if confidence >= READ and confidence > line.confidence:
-                    line.text, line.confidence = text, confidence
-                    line.turn = Turn(line.turn.quarter, turn.half, turn.mirrored)
+            self._try(turn, doubtful)
             doubtful = [line for line in doubtful if line.confidence < SURE]
+        # Small letters are so like each other that one mirrored line in ten seems readable: the others tell.
+        for turn in _TURNS:
+            if any((line.turn.half, line.turn.mirrored) == (turn.half, turn.mirrored) for line in lines):
+                self._try(turn, lines)
+
+    def _try(self, turn: Turn, lines: Sequence[_Found]) -> None:
+        """Read lines turned, and believe what is surer than before."""
+        guesses = self._recognise([_flipped(line.pixels, turn) for line in lines])
+        for line, (text, confidence) in zip(lines, guesses, strict=True):
+            if confidence >= READ and confidence > line.confidence:
+                line.text, line.confidence = text, confidence
+                line.turn = Turn(line.turn.quarter, turn.half, turn.mirrored)
 
     def _recognise(self, pictures: Sequence[Pixels]) -> list[tuple[str, float]]:
         """What each picture of one line says, and how sure that is; nothing said is never sure."""
@@ -134,8 +143,8 @@ class TextReader:
         read = self._recogniser(TextRecInput(img=list(pictures)))
         texts = [" ".join(text.split()) for text in read.txts]
         return [
-            (text, float(score) if any(map(str.isalnum, text)) else 0.0)
-            for text, score in zip(texts, read.scores, strict=True)
+            (text, _trusted(text, float(score), one))
+            for text, score, one in zip(texts, read.scores, pictures, strict=True)
         ]
 
 
@@ -182,6 +191,14 @@ def _cut_out(picture: Pixels, corners: NDArray[np.float32]) -> _Found:
     if wide > _WIDEST * high:
         pixels = cv2.resize(pixels, (int(_WIDEST * high), high), interpolation=cv2.INTER_AREA)
     return _Found(corners, np.asarray(pixels, dtype=np.uint8), Turn(quarter=tall))
+
+
+def _trusted(text: str, confidence: float, pixels: Pixels) -> float:
+    """How far a reading is believed: not where it has no letter, and not as read where it leaves most of a line out."""
+    if not any(map(str.isalnum, text)):
+        return 0.0
+    high, wide = _size(pixels)
+    return confidence if _WIDE_SIGN * len(text) * high >= wide else min(confidence, READ - 0.01)
 
 
 def _flipped(pixels: Pixels, turn: Turn) -> Pixels:
