@@ -5,7 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-litellm lint train eval eval-constitution bench bench-adapt bench-perspective bench-streams bench-bombs soak chaos clean
+.PHONY: serve test test-litellm lint train eval eval-constitution eval-images bench bench-adapt bench-perspective bench-streams bench-bombs soak chaos clean
 
 $(VENV)/.serve: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -52,6 +52,9 @@ train: $(VENV)/.models
 
 eval: $(VENV)/.models
 	$(BIN)/python -m models.evaluate
+
+eval-images: $(VENV)/.models
+	$(BIN)/python -m loadtest.images $(BENCH)
 
 eval-constitution: $(VENV)/.models
 	$(BIN)/python -m loadtest.constitution
