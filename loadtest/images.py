@@ -1,6 +1,6 @@
 """`make eval-images`: what is read in images, what is caught in them, what that costs.
 
-Owns the pictures that are made for it, and the figures with their aims. Refuses to tune anything. Texts are test rows of
+Owns the sample, and the figures with their aims. Refuses to tune anything. Texts are test rows of
 the public sources; they are rendered with the fonts that this machine has. Time is that of the processor.
 
     python -m loadtest.images [--data FOLDER] [--every N] [--harmful N] [--benign N] [--json FILE]
