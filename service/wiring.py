@@ -38,6 +38,7 @@ from service.pipeline import Pipeline
 from service.policy import LivePolicies, PolicyBook
 from service.policy_files import load_policies
 from service.runtime import Runtime, last_reload
+from service.spacing import with_spaces
 from service.stages.composition import CompositionStage
 from service.stages.constitution import ConstitutionStage
 from service.stages.context import ContextStage
@@ -251,7 +252,8 @@ def _build_pipeline(
     keyword = KeywordStage(lexicon, IdentifierPatterns(), read)
     semantic = SemanticStage(scorer, window_shift=artifact.window_shift, read=read)
     composition = CompositionStage()
-    readers = (semantic, keyword, composition)  # as pipeline.toml has them
+    # As pipeline.toml has them; words are looked for with lost spaces put back too, which the classifier does without.
+    readers = (semantic, KeywordStage(lexicon, IdentifierPatterns(), with_spaces(read)), composition)
     stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
         "keyword": lambda _: keyword,
         "semantic": lambda _: semantic,
