@@ -1,6 +1,9 @@
 """A picture's perceptual hashes: PDQ (Facebook, 2019), 256 bits, in eight orientations.
 
 Owns the hash. Refuses to know which hashes are alike, and lists of them.
+
+Each orientation is hashed by itself: `compute_dihedral` derives them from the upright one, and PDQ's blur is not
+symmetrical, so that a picture turned upside down was up to 72 bits away from its own hash (60 photos; 31 is a match).
 """
 
 from __future__ import annotations
@@ -10,15 +13,22 @@ import pdqhash
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE = 512  # of the longer side as it is hashed: PDQ blurs down to 64 x 64 anyway, and takes its time on more
+# Of the square that is hashed. Others hash a picture as it is, or as 512 x 512: from this size the hash is 5 bits on
+# average, 14 at most, away from either (40 photos in four sizes), less than from any other, and takes half the time.
+SIDE = 384
 
 
 def hash_frame(rgb: NDArray[np.uint8]) -> tuple[tuple[bytes, ...], int]:
-    """Eight hashes of 32 bytes of a picture (height, width, 3), the upright one first, and PDQ's quality, 0 to 100."""
-    height, width = rgb.shape[:2]
-    scale = SIDE / max(height, width)
-    if scale < 1.0:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        rgb = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
-    bits, quality = pdqhash.compute_dihedral(np.ascontiguousarray(rgb))
-    return tuple(np.packbits(np.asarray(one, dtype=np.uint8)).tobytes() for one in bits), int(quality)
+    """Eight hashes of 32 bytes of a picture (height, width, 3), and PDQ's quality, 0 to 100.
+
+    The upright one is first, then it is turned by quarters, then mirrored and turned.
+    """
+    square = np.asarray(Image.fromarray(rgb).resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0))
+    mirrored = square[:, ::-1]
+    hashes = []
+    qualities = []
+    for turned in (np.rot90(side, quarters) for side in (square, mirrored) for quarters in range(4)):
+        bits, quality = pdqhash.compute(np.ascontiguousarray(turned))
+        hashes.append(np.packbits(np.asarray(bits, dtype=np.uint8)).tobytes())
+        qualities.append(int(quality))
+    return tuple(hashes), qualities[0]
