@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from service.records import Event
+from service.records import Event, Store
 from service.taxonomy import Action
 
 HashKind = Literal["sha256", "pdq"]
@@ -93,4 +93,13 @@ class BankStore(Protocol):
 
     async def changes(self, token: str, since: int, most: int) -> list[Change]:
         """The first `most` hashes whose revision is over `since`, in order of it: since 0, all that were ever there."""
+        ...
+
+
+class WholeStore(Store, Protocol):
+    """A Store that keeps banks too."""
+
+    @property
+    def banks(self) -> BankStore:
+        """Where they are."""
         ...
