@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from service import __version__
 from service.api import (
+    banks,
     chat,
     constitution,
     feedback,
@@ -47,7 +48,7 @@ from service.errors import BadInput, WeirError
 _DIRECT = (native.moderate, native.moderate_batch, openai.moderations)
 _DIALECTS = (
     *(chat, native, openai, responses, messages, litellm, perspective),
-    *(plain_stream, plain_socket, feedback, policies, constitution, reload, ops),
+    *(plain_stream, plain_socket, feedback, policies, banks, constitution, reload, ops),
 )
 
 

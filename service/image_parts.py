@@ -12,15 +12,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from service.bank_records import WholeStore
 from service.config import Settings
-from service.errors import Unsupported
+from service.errors import StoreRefused, StoreUnavailable, Unsupported
 from service.images.classifier import Classifier
 from service.images.eyes import Eyes
 from service.images.limits import Limits
+from service.images.live_banks import LiveBanks
 from service.images.reading import Reading
 from service.images.worker import Options
 from service.metrics import Metrics
-from service.stages.image import ImageStage, Known, LanguageOf
+from service.stages.image import ImageStage, LanguageOf
 from service.types import Stage
 
 NEEDED = ("PIL", "pdqhash", "cv2", "rapidocr")  # what the extra `images` brings
@@ -33,7 +35,7 @@ class Sight:
 
     eyes: Eyes | NoEyes
     classifier: Classifier | None = None
-    known: Known | None = None
+    known: LiveBanks | None = None
 
     @property
     def version(self) -> str:
@@ -80,11 +82,26 @@ async def open_classifier(stack: AsyncExitStack, settings: Settings, metrics: Me
     return Classifier(scorers) if scorers else None
 
 
-async def open_sight(stack: AsyncExitStack, settings: Settings, secret: bytes, metrics: Metrics) -> Sight:
-    """All that looks at images."""
+async def open_sight(
+    stack: AsyncExitStack, settings: Settings, secret: bytes, metrics: Metrics, store: WholeStore
+) -> Sight:
+    """All that looks at images. Raises ArtifactInvalid and StoreRefused."""
     classifier = await open_classifier(stack, settings, metrics)
     side = 0 if classifier is None else classifier.side
-    return Sight(open_eyes(stack, settings, secret, metrics, side), classifier)
+    banks = await open_banks(stack, store, metrics)
+    return Sight(open_eyes(stack, settings, secret, metrics, side), classifier, banks)
+
+
+async def open_banks(stack: AsyncExitStack, store: WholeStore, metrics: Metrics) -> LiveBanks:
+    """The lists of known images, all taken up before the first image comes."""
+    banks = LiveBanks(store.banks, metrics)
+    try:
+        await banks.refresh()
+    except StoreUnavailable as error:
+        raise StoreRefused("The store does not answer.") from error
+    banks.start()
+    stack.push_async_callback(banks.close)
+    return banks
 
 
 def open_eyes(stack: AsyncExitStack, settings: Settings, secret: bytes, metrics: Metrics, side: int) -> Eyes | NoEyes:

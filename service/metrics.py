@@ -1,7 +1,7 @@
 """Every Prometheus series of the service.
 
 Owns the names, labels and buckets: a public interface, listed by `weir metrics`. Refuses to know content: each label
-takes its values from a closed set (route templates, statuses, categories, stages, codes, configured policies), never
+takes its values from a closed set (route templates, statuses, categories, stages, codes, configured policies and banks), never
 a path, a key or a text.
 
 There is no series of padding waste, since there is none: every text is computed alone, unpadded.
@@ -215,6 +215,10 @@ class Metrics:
             "weir_image_failures", "Images that could not be looked at, by how: died, failed, hung or start.", "how"
         )
         self.images_refused = book.counter("weir_images_refused", "Images that are none that is taken, by why.", "why")
+        self.bank_hashes = book.gauge(
+            "weir_bank_hashes", "Hashes of known images that are compared with, by bank.", "bank", across="livemin"
+        )
+        self.bank_matches = book.counter("weir_bank_matches", "Images found on a bank, by how.", "bank", "kind")
         self.images_looked_at = book.counter("weir_images", "Images judged, by format.", "format")
 
     def name_model(self, model: str) -> None:
@@ -232,6 +236,10 @@ class Metrics:
         for name, versioned in now.items():
             self._policy.labels(name, *versioned).set(1)
         self._policies_now = dict(now)
+
+    def forget_bank(self, name: str) -> None:
+        """Of a bank that is gone there are no hashes; what it has matched stays counted."""
+        self._book.forget(self.bank_hashes, name)
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Count one answered request. `route` is a template."""

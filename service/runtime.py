@@ -30,6 +30,7 @@ from service.feedback.desk import FeedbackDesk
 from service.feedback.ledger import Ledger
 from service.feedback.tuning import Tuning
 from service.feedback.versions import PolicyVersions
+from service.images.bank_desk import BankDesk
 from service.log import describe
 from service.metrics import Metrics
 from service.parts import LoadedScorer, Parts
@@ -95,6 +96,7 @@ class Runtime:
         self.draining = False
         self.upstreams: Mapping[tuple[UpstreamKind, str], Upstream] = {}
         self.upstream_client: UpstreamClient | None = None
+        self.banks: BankDesk | None = None
         self.parts = parts
         self._build = build
         self._store = store

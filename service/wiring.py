@@ -30,6 +30,7 @@ from service.evidence import EvidenceCache
 from service.feedback.shadow import Shadow
 from service.feedback_parts import Keep, State, build_state, open_keep, start_loops
 from service.image_parts import Sight, can_see, open_sight
+from service.images.bank_desk import BankDesk
 from service.language import LanguageDetector
 from service.metrics import Metrics
 from service.normalize import Readings
@@ -74,7 +75,7 @@ async def open_runtime(
         tracing = _open_tracing(stack, settings)
         lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
         llm = open_llm(stack, settings, metrics)
-        sight = await open_sight(stack, settings, keep.secret, metrics)
+        sight = await open_sight(stack, settings, keep.secret, metrics, keep.store)
 
         async def build() -> Parts:
             return await _open_parts(
@@ -91,6 +92,7 @@ async def open_runtime(
         )
         stack.push_async_callback(runtime.close)
         runtime.sees_images = can_see()
+        runtime.banks = BankDesk(keep.store, None if sight.known is None else sight.known.refresh)
         runtime.upstreams = load_upstreams(settings)
         runtime.upstream_client = open_client(stack, runtime.upstreams)
         metrics.name_model(runtime.model)

@@ -6,6 +6,7 @@ Owns these errors. Refuses to carry an address: it is the caller's text.
     ├── UnsupportedImage               400  unsupported_image
     ├── ImageTooLarge                  413  image_too_large
     ├── TooManyImages                  413  too_many_images
+    ├── UnknownBank                    404  unknown_bank
     ├── ImageUrlRefused                400  image_url_refused
     └── ImageNotFetched                400  image_not_fetched
     WeirError
@@ -50,6 +51,13 @@ class TooManyImages(BadInput):
 
     status = 413
     code = "too_many_images"
+
+
+class UnknownBank(BadInput):
+    """No bank of known images has that name."""
+
+    status = 404
+    code = "unknown_bank"
 
 
 class ImageFailed(WeirError):
