@@ -1,8 +1,8 @@
 """Every Prometheus series of the service.
 
 Owns the names, labels and buckets: a public interface, listed by `weir metrics`. Refuses to know content: each label
-takes its values from a closed set (route templates, statuses, categories, stages, codes, configured policies and banks), never
-a path, a key or a text.
+takes its values from a closed set (route templates, statuses, categories, stages, codes, configured policies, an
+admin's lists of images), never a path, a key or a text.
 
 There is no series of padding waste, since there is none: every text is computed alone, unpadded.
 """

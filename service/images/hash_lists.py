@@ -41,7 +41,7 @@ def read_hash_lines(lines: Iterable[str], kind: HashKind | None = None) -> Itera
             if not any(cells):
                 continue
             if first and _names_columns(cells):
-                columns = [cell.lower() for cell in cells]
+                columns = _check_columns([cell.lower() for cell in cells])
             else:
                 known = _read(dict(zip(columns, cells, strict=False)), len(cells) > len(columns), kind, rows.line_num)
                 if known is not None:
@@ -70,13 +70,19 @@ def _without_comments(lines: Iterable[str]) -> Iterator[str]:
         yield "\n" if text.lstrip().startswith("#") else text
 
 
+def _check_columns(names: list[str]) -> list[str]:
+    if not set(names) <= set(_COLUMNS) or len(set(names)) < len(names):
+        raise BadInput(f"Line 1: columns are {', '.join(_COLUMNS)}, each once.")
+    return names
+
+
 def _names_columns(cells: Sequence[str]) -> bool:
     return cells[0].lower() in _COLUMNS
 
 
 def _read(cells: Mapping[str, str], beyond: bool, kind: HashKind | None, number: int) -> KnownHash | None:
-    if beyond or not set(cells) <= set(_COLUMNS):
-        raise BadInput(f"Line {number}: columns are {', '.join(_COLUMNS)}; put a note with a comma into quotes.")
+    if beyond:
+        raise BadInput(f"Line {number}: there are too many columns; put a note with a comma into quotes.")
     of = next((name for name in ("pdq", "sha256", "hash") if cells.get(name)), None)
     if of is None:
         raise BadInput(f"Line {number}: there is no hash.")
