@@ -70,6 +70,14 @@ class Limits(Protocol):
         ...
 
 
+class ImageFetcher(Protocol):
+    """Fetches images from the hosts that are allowed."""
+
+    async def fetch(self, url: str) -> bytes:
+        """The bytes; raises ImageUrlRefused, ImageNotFetched and ImageTooLarge."""
+        ...
+
+
 class Runtime:
     """What runs. `ready` is proved by work; `draining` is set when the process is about to stop."""
 
@@ -97,6 +105,8 @@ class Runtime:
         self.upstreams: Mapping[tuple[UpstreamKind, str], Upstream] = {}
         self.upstream_client: UpstreamClient | None = None
         self.banks: BankDesk | None = None
+        self.sees_images = True
+        self.image_fetcher: ImageFetcher | None = None
         self.parts = parts
         self._build = build
         self._store = store

@@ -67,6 +67,8 @@ class FakeRuntime:
     feedback: FakeDesk = field(default_factory=FakeDesk)
     limits: Any = None
     tracing: Any = None
+    sees_images: bool = True
+    image_fetcher: Any = None
     scorer: FakeLoad = field(default_factory=FakeLoad)
     seen: list[Content] = field(default_factory=list)
     entered: list[Content] = field(default_factory=list)

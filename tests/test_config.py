@@ -66,10 +66,10 @@ def test_what_does_nothing_yet_is_named() -> None:
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
-        ({"WEIR_IMAGE_HOSTS": "https://a.example"}, "must be a host name"),
-        ({"WEIR_IMAGE_HOSTS": "a.example,*"}, "must be a host name"),
-        ({"WEIR_IMAGE_HOSTS": "10.0.0.1"}, "must be a host name"),
-        ({"WEIR_IMAGE_BODY_BYTES": "1000"}, "WEIR_IMAGE_MAX_BYTES"),
+        ({"WEIR_IMAGE_HOSTS": "https://a.example"}, ("must be a host name",)),
+        ({"WEIR_IMAGE_HOSTS": "a.example,*"}, ("must be a host name",)),
+        ({"WEIR_IMAGE_HOSTS": "10.0.0.1"}, ("must be a host name",)),
+        ({"WEIR_IMAGE_BODY_BYTES": "1000"}, ("WEIR_IMAGE_MAX_BYTES",)),
         ({"WEIR_PROT": "80"}, ("WEIR_PROT", "WEIR_PORT")),
         ({"WEIR_MODELDIR": "/x"}, ("WEIR_MODELDIR", "WEIR_MODEL_DIR")),
         ({"WEIR_zzz": "1"}, ("WEIR_zzz is not a setting of Weir.",)),
