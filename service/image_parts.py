@@ -17,6 +17,7 @@ from service.config import Settings
 from service.errors import StoreRefused, StoreUnavailable, Unsupported
 from service.images.classifier import Classifier
 from service.images.eyes import Eyes
+from service.images.fetching import Fetcher
 from service.images.limits import Limits
 from service.images.live_banks import LiveBanks
 from service.images.reading import Reading
@@ -26,6 +27,7 @@ from service.stages.image import ImageStage, LanguageOf
 from service.types import Stage
 
 NEEDED = ("PIL", "pdqhash", "cv2", "rapidocr")  # what the extra `images` brings
+FETCH_S = 5.0  # for one image from its address
 READINGS_SHARE = 0.25  # of the room for what is kept, as much again as is kept of texts' scores
 
 
@@ -102,6 +104,15 @@ async def open_banks(stack: AsyncExitStack, store: WholeStore, metrics: Metrics)
     banks.start()
     stack.push_async_callback(banks.close)
     return banks
+
+
+def open_fetcher(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> Fetcher | None:
+    """What fetches images; None where no host is allowed."""
+    if not settings.image_hosts:
+        return None
+    fetcher = Fetcher(settings.image_hosts, metrics, most_bytes=settings.image_max_bytes, within_s=FETCH_S)
+    stack.push_async_callback(fetcher.close)
+    return fetcher
 
 
 def open_eyes(stack: AsyncExitStack, settings: Settings, secret: bytes, metrics: Metrics, side: int) -> Eyes | NoEyes:

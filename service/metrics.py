@@ -220,6 +220,9 @@ class Metrics:
         )
         self.bank_matches = book.counter("weir_bank_matches", "Images found on a bank, by how.", "bank", "kind")
         self.images_looked_at = book.counter("weir_images", "Images judged, by format.", "format")
+        self.image_fetches = book.counter(
+            "weir_image_fetches", "Images asked for at an address, by what came of it.", "outcome"
+        )
 
     def name_model(self, model: str) -> None:
         """State which model is loaded, in place of the one before."""

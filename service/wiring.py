@@ -29,7 +29,7 @@ from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRef
 from service.evidence import EvidenceCache
 from service.feedback.shadow import Shadow
 from service.feedback_parts import Keep, State, build_state, open_keep, start_loops
-from service.image_parts import Sight, can_see, open_sight
+from service.image_parts import Sight, can_see, open_fetcher, open_sight
 from service.images.bank_desk import BankDesk
 from service.language import LanguageDetector
 from service.metrics import Metrics
@@ -92,6 +92,7 @@ async def open_runtime(
         )
         stack.push_async_callback(runtime.close)
         runtime.sees_images = can_see()
+        runtime.image_fetcher = open_fetcher(stack, settings, metrics)
         runtime.banks = BankDesk(keep.store, None if sight.known is None else sight.known.refresh)
         runtime.upstreams = load_upstreams(settings)
         runtime.upstream_client = open_client(stack, runtime.upstreams)
