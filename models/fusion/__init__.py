@@ -1,1 +1,1 @@
-"""Image classifiers, of pictures alone or of pictures and text together: made, trained and exported to the visual slot."""
+"""Image classifiers, of pictures alone or of pictures and text: trained, and exported to the visual slot."""

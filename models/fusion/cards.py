@@ -1,8 +1,8 @@
 """Rendered cards: a figure and a saying, of which only both together tell whether there is harm.
 
-Owns the cards and how they are drawn. Refuses to know networks. Two topics, a category each: "you are just like this" is
-praise beside a sun and an insult beside a rubbish bin, and "you will never be like this" the other way round; "here is a
-photo of a heart" is true beside one figure and misleading beside any other. Within a topic every figure and every
+Owns the cards and how they are drawn. Refuses to know networks. Two topics, a category each: "you are just like this"
+is praise beside a sun and an insult beside a rubbish bin, and "you will never be like this" the other way round; "here
+is a photo of a heart" is true beside one figure and misleading beside any other. Within a topic every figure and every
 saying is innocent as often as not, so that neither half tells anything (benign confounders: Kiela et al. 2020, The
 Hateful Memes Challenge). Sayings of the test split are not among those that are trained on.
 """
@@ -80,7 +80,8 @@ class Card:
 def make_cards(split: Split, count: int, seed: int = 0) -> list[Card]:
     """Cards of one split, every topic and outcome as often as the others; for training some blanks besides."""
     rng = random.Random(f"{split} {seed}")
-    sayings = {key: list(_sayings(key, split)) for key in (LIKE, UNLIKE, PHOTO)}
+    tones: tuple[Templates, ...] = (LIKE, UNLIKE, PHOTO)
+    sayings = {tone: list(_sayings(tone, split)) for tone in tones}
     makers = (_insult, _claim)
     cards = []
     for number in range(count):

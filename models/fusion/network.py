@@ -154,7 +154,7 @@ class Fusion(nn.Module):
         self.head = nn.Linear(shape.width, shape.categories)
 
     def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`mask` (B, T) is 1 for tokens and 0 for padding; without, there is none. The half not looked at is ignored."""
+        """`mask` (B, T) is 1 for tokens, 0 for padding; without it there is none. A half not looked at is ignored."""
         bias = None if mask is None else (1.0 - mask[:, None, None, :].to(pixels.dtype)) * -1e4
         patches = None if self.patches is None else self.patches(pixels)
         words = None if self.text is None else self.text(ids, bias)
