@@ -106,7 +106,7 @@ def _insult(sayings: Mapping[Templates, Sequence[Saying]], rng: random.Random, n
 def _claim(sayings: Mapping[Templates, Sequence[Saying]], rng: random.Random, number: int) -> Card:
     saying, named = rng.choice(sayings[PHOTO])
     true = number % 2 == 0
-    figure = named if true else rng.choice([other for other in FIGURES if other != named])
+    figure = named if true else rng.choice([other for other in NAMED if other != named])
     return Card(saying, figure, rng.getrandbits(32), CLAIM, "" if true else CLAIM)
 
 
@@ -114,7 +114,7 @@ def _sayings(templates: Templates, split: Split) -> Iterator[Saying]:
     """Every saying that belongs to a split, by a hash of its words, and the figure that it names or ""."""
     for template in templates:
         for much in MUCH if "{much}" in template else ("",):
-            for named in FIGURES if "{named}" in template else ("",):
+            for named in NAMED if "{named}" in template else ("",):
                 for opening, closing in itertools.product(OPENINGS, CLOSINGS):
                     saying = " ".join(f"{opening} {template.format(much=much, named=named)} {closing}".split())
                     place = hashlib.sha256(saying.encode()).digest()[0] * 100 // 256
@@ -222,3 +222,4 @@ DISLIKED: dict[str, Drawer] = {
     "skull": _bones,
 }
 FIGURES = LIKED | DISLIKED
+NAMED = ("heart", "flower", "bin", "skull")  # figures that a claim is about

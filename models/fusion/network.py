@@ -28,9 +28,9 @@ class Shape:
 
     side: int = 48
     patch: int = 8
-    width: int = 64
+    width: int = 48
     heads: int = 4
-    picture_blocks: int = 2
+    picture_blocks: int = 1
     text_blocks: int = 1
     crossings: int = 1
     max_tokens: int = 24

@@ -17,7 +17,7 @@ import onnxruntime as ort
 import torch
 from PIL import Image
 
-from models.fusion.cards import CLAIM, FIGURES, INSULT, LABELS, LIKED, Card, draw, make_cards
+from models.fusion.cards import CLAIM, INSULT, LABELS, LIKED, NAMED, Card, draw, make_cards
 from models.fusion.export import build_graph, write_folder
 from models.fusion.network import Fusion, Halves, Shape
 from models.fusion.rows import Row, card_rows, collate, folder_rows, make_tokenizer, squeezed
@@ -28,8 +28,8 @@ from service.images.classifier import Classifier
 from service.images.reading import Frame, Reading
 from service.metrics import Metrics
 
-SHAPE = Shape(width=48, picture_blocks=1)
-RECIPE = Recipe(steps=350, report_every=0)
+SHAPE = Shape()
+RECIPE = Recipe(report_every=0)
 SMALL = Shape(side=16, patch=8, width=16, heads=2, max_tokens=12, words=60, categories=2)
 
 
@@ -70,7 +70,7 @@ def test_neither_half_of_a_card_tells_anything() -> None:
     insults = [card for card in cards if card.topic == INSULT]
     for liked in (True, False):
         assert abs(np.mean([card.harm == INSULT for card in insults if (card.figure in LIKED) is liked]) - 0.5) < 0.05
-    for figure in FIGURES:
+    for figure in NAMED:
         claims = [card.harm == CLAIM for card in cards if card.topic == CLAIM and card.figure == figure]
         assert abs(np.mean(claims) - 0.5) < 0.12
 
