@@ -106,6 +106,7 @@ class Runtime:
         self.upstream_client: UpstreamClient | None = None
         self.banks: BankDesk | None = None
         self.sees_images = True
+        self.visual_categories: frozenset[str] = frozenset()  # what an image is looked at for, besides its words
         self.image_fetcher: ImageFetcher | None = None
         self.parts = parts
         self._build = build

@@ -6,7 +6,8 @@ to know what the bytes are, and how an address is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.api.body import each
-from service.errors import Unsupported, WeirError
+from service.errors import BadInput, Unsupported, WeirError
 from service.images.data_url import from_base64, from_data_url, is_data_url
 from service.images.errors import ImageUrlRefused, TooManyImages
 from service.types import Content
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """One image of a request: a data URL, an http(s) address, or, where `bare`, base64 alone. `param` is its place."""
+    """One image of a request: a data URL, an http(s) address, or, where `bare`, base64 alone. `param` is its place.
+
+    `pin` puts an image's bytes into the request in place of its address.
+    """
 
     value: str = field(repr=False)
     param: str
     bare: bool = False
+    pin: Callable[[bytes], None] | None = field(default=None, repr=False)
 
 
 class ImageInput(BaseModel):
@@ -75,6 +80,19 @@ def check_count(sources: Sequence[ImageSource], most: int) -> None:
     """Raise TooManyImages, naming the first that is over the limit."""
     if len(sources) > most:
         raise TooManyImages(f"There are over {most} images.", param=sources[most].param)
+
+
+@contextmanager
+def named(sources: Sequence[ImageSource]) -> Iterator[None]:
+    """Have an error of the image in a place (`images.0`) name its field in the request instead."""
+    try:
+        yield
+    except BadInput as error:
+        kind, _, place = (error.param or "").rpartition(".")
+        if kind != "images" or not place.isdigit() or int(place) >= len(sources):
+            raise
+        # Another one: whoever waited for the same content has this one.
+        raise type(error)(error.message, sources[int(place)].param) from None
 
 
 async def _load(runtime: Runtime, source: ImageSource) -> bytes:

@@ -10,6 +10,7 @@ where a stage has looked at it for this category, through words that were read i
 from __future__ import annotations
 
 import secrets
+from collections.abc import Set
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from starlette.responses import Response
 
 from service.api.body import check_text, each, parse, read_json, while_connected
 from service.api.errors import json_response
-from service.api.image_input import ImageSource, with_images
+from service.api.image_input import ImageSource, named, with_images
 from service.api.quota import charge
 from service.api.schema import ModerationsReply, takes
 from service.errors import BadInput, EmptyInput, TooManyItems, UnknownModel
@@ -102,14 +103,23 @@ def check_model(wanted: str | None, own: str) -> None:
         raise UnknownModel("There is no model of that name.", param="model")
 
 
-def _input_types(verdict: Verdict, *, has_text: bool) -> dict[str, list[str]]:
+def _input_types(verdict: Verdict, content: Content, visual: Set[str]) -> dict[str, list[str]]:
     """What each category was judged on."""
-    seen = {finding.category for finding in verdict.findings if finding.image is not None}
-    return {name: ["text"] * has_text + ["image"] * (name in seen) for name in OPENAI_CATEGORIES}
+    in_images = [finding for finding in verdict.findings if finding.image is not None]
+    seen = {finding.category for finding in in_images}
+    if any(finding.reason == f"model:{verdict.model}" for finding in in_images):  # the words in it, by all stages
+        seen.update(OPENAI_CATEGORIES)
+    if content.images and not {"image", "visual"} & set(verdict.degraded):
+        seen.update(visual)
+    text = ["text"] if content.text.strip() else []
+    return {name: text + ["image"] * (name in seen) for name in OPENAI_CATEGORIES}
 
 
-def to_result(verdict: Verdict, *, has_text: bool = True) -> dict[str, Any]:
-    """A verdict as one of OpenAI's results; `flagged` is about OpenAI's categories alone."""
+def to_result(verdict: Verdict, content: Content, visual: Set[str] = frozenset()) -> dict[str, Any]:
+    """A verdict as one of OpenAI's results; `flagged` is about OpenAI's categories alone.
+
+    `visual`: the categories that images are looked at for.
+    """
     of = {judgement.category: judgement for judgement in verdict.judgements}
     own = {
         name: {"score": round(j.score, 6), "threshold": j.threshold, "flagged": j.flagged}
@@ -120,7 +130,7 @@ def to_result(verdict: Verdict, *, has_text: bool = True) -> dict[str, Any]:
         "flagged": any(of[name].flagged for name in OPENAI_CATEGORIES),
         "categories": {name: of[name].flagged for name in OPENAI_CATEGORIES},
         "category_scores": {name: round(of[name].score, 6) for name in OPENAI_CATEGORIES},
-        "category_applied_input_types": _input_types(verdict, has_text=has_text),
+        "category_applied_input_types": _input_types(verdict, content, visual),
         "x_weir": {
             "action": verdict.action.wire,
             "categories": own,
@@ -159,10 +169,11 @@ async def moderations(request: Request) -> Response:
     contents = [Content(item.text, policy=policy, explain=False, scope=scope) for item in items]
     if items[0].images:  # parts: there is but one
         contents = [await while_connected(request, with_images(runtime, contents[0], items[0].images))]
-    verdicts = await while_connected(request, each([partial(runtime.moderate, content) for content in contents]))
+    with named(items[0].images):
+        verdicts = await while_connected(request, each([partial(runtime.moderate, content) for content in contents]))
     request.state.action = max(verdict.action for verdict in verdicts).wire
     results = [
-        to_result(verdict, has_text=bool(content.text.strip()))
+        to_result(verdict, content, runtime.visual_categories)
         for content, verdict in zip(contents, verdicts, strict=True)
     ]
     return json_response({"id": "modr-" + secrets.token_hex(16), "model": runtime.model, "results": results})
