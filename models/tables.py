@@ -14,6 +14,7 @@ import numpy as np
 from models.contrast import load_frames
 from models.data import Row
 from models.obfuscation import obfuscate
+from models.ocr_noise import read_from_image
 from models.scoring import NAMES, SERVED, Scored, known_labels
 from models.statistics import (
     LEAST_CALIBRATED,
@@ -153,7 +154,15 @@ def robustness(scored: Scored, harmful: Sequence[Row], innocent: Sequence[Row]) 
         kept.append(hits(_disguised(caught, name)))
         table.rows.append([name, share(kept[-1]), share(hits(_disguised(innocent, name)))])
     table.rows.append(["mean", share(np.concatenate(kept)), ""])
+    table.rows.append(["read from an image", share(hits(_read(caught))), share(hits(_read(innocent)))])
     return table
+
+
+def _read(rows: Sequence[Row]) -> list[Row]:
+    return [
+        Row(read_from_image(row.text, random.Random(n)), "", row.kind, row.labels, row.source)
+        for n, row in enumerate(rows)
+    ]
 
 
 def _disguised(rows: Sequence[Row], name: str) -> list[Row]:

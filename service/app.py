@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from service import __version__
 from service.api import (
+    banks,
     chat,
     constitution,
     feedback,
@@ -40,13 +41,14 @@ from service.api.errors import MethodNotAllowed, NotFound, error_response
 from service.api.running_streams import RunningStreams
 from service.api.segment_memo import SegmentMemo
 from service.attributes import load_attributes
-from service.config import Settings, load_settings
+from service.config import Settings
+from service.environment import load_settings
 from service.errors import BadInput, WeirError
 
 _DIRECT = (native.moderate, native.moderate_batch, openai.moderations)
 _DIALECTS = (
     *(chat, native, openai, responses, messages, litellm, perspective),
-    *(plain_stream, plain_socket, feedback, policies, constitution, reload, ops),
+    *(plain_stream, plain_socket, feedback, policies, banks, constitution, reload, ops),
 )
 
 

@@ -6,6 +6,7 @@ Owns which tiers there are, their room and their keys. Refuses to know what is k
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -41,8 +42,10 @@ def open_scores(
     return cache
 
 
-def open_evidence(settings: Settings, secret: bytes, artifact_digest: str, metrics: Metrics) -> EvidenceCache:
-    """What remembers findings, under everything that they hang on."""
+def open_evidence(
+    settings: Settings, secret: bytes, artifact_digest: str, metrics: Metrics, of_images: Callable[[], str]
+) -> EvidenceCache:
+    """What remembers findings, under everything that they hang on; of images, also on what `of_images` names."""
     digests = [hashlib.sha256((_DATA / name).read_bytes()).hexdigest() for name in _FILES]
     return EvidenceCache(
         secret,
@@ -50,4 +53,5 @@ def open_evidence(settings: Settings, secret: bytes, artifact_digest: str, metri
         scoped=settings.cache_scoped,
         most_bytes=int(settings.cache_bytes * EVIDENCE_SHARE),
         metrics=metrics,
+        of_images=of_images,
     )

@@ -1,4 +1,4 @@
-"""The command line: `weir serve`, `weir moderate`, `weir constitution check`, `weir metrics`, `weir key new`.
+"""The command line: `weir serve`, `weir moderate`, `weir constitution check`, `weir banks`, `weir metrics`, `weir key`.
 
 Owns arguments, exit codes and the one sentence that a refused start prints. Refuses to do the work itself.
 """
@@ -13,10 +13,11 @@ import re
 import secrets
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from service import __version__
-from service.config import load_settings
+from service.environment import load_settings
 from service.errors import StartRefused
 from service.listening import Handed
 
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("file", metavar="FILE")
     check.set_defaults(run=_check_constitution)
+    _add_banks(commands.add_parser("banks", help="lists of known images, in the store of the settings"))
     metrics = commands.add_parser(
         "metrics", help="list every series of /metrics", description="Name, type, labels and meaning, a line for each."
     )
@@ -86,6 +88,38 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("name", nargs="?", default="key", metavar="NAME")
     new.set_defaults(run=_new_key)
     return parser
+
+
+def _add_banks(banks: argparse.ArgumentParser) -> None:
+    commands = banks.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("list", help="name, category, action, hashes, description").set_defaults(run=_list_banks)
+
+    make = commands.add_parser("set", help="make a bank, or change what it says")
+    make.add_argument("bank", metavar="BANK")
+    make.add_argument("--category", required=True, help="what its images are, a name of the taxonomy")
+    make.add_argument("--action", required=True, choices=("flag", "review", "block"))
+    make.add_argument("--description", default="")
+    make.set_defaults(run=_set_bank)
+
+    fill = commands.add_parser(
+        "import",
+        help="add the hashes of a file to a bank",
+        description="Lines of `hash[,note]`, or a table whose first line names its columns: pdq, sha256, hash, "
+        "quality, note. '#' begins a comment.",
+    )
+    fill.add_argument("bank", metavar="BANK")
+    fill.add_argument("file", nargs="?", default="-", metavar="FILE", help="'-', the default, is standard input")
+    fill.add_argument("--kind", choices=("pdq", "sha256"), help="of hashes that do not say it")
+    fill.set_defaults(run=_import_hashes)
+
+    delete = commands.add_parser("delete", help="take a bank away with all its hashes")
+    delete.add_argument("bank", metavar="BANK")
+    delete.set_defaults(run=_delete_bank)
+
+    hashes = commands.add_parser("hash", help="print the hashes of image files, as `import` takes them")
+    hashes.add_argument("files", nargs="+", metavar="FILE", type=Path)
+    hashes.add_argument("--kind", choices=("pdq", "sha256"), default="pdq")
+    hashes.set_defaults(run=_hash_images)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -142,6 +176,46 @@ async def _check_file(file: Path) -> int:
     for line in report:
         print(line.text)
     return int(any(line.failed for line in report))
+
+
+def _list_banks(arguments: argparse.Namespace) -> int:
+    from service import bank_commands  # as above
+
+    for line in asyncio.run(bank_commands.list_banks(load_settings())):
+        print(line)
+    return 0
+
+
+def _set_bank(arguments: argparse.Namespace) -> int:
+    from service import bank_commands  # as above
+
+    what = (arguments.bank, arguments.category, arguments.action, arguments.description)
+    print(asyncio.run(bank_commands.set_bank(load_settings(), *what)))
+    return 0
+
+
+def _delete_bank(arguments: argparse.Namespace) -> int:
+    from service import bank_commands  # as above
+
+    print(asyncio.run(bank_commands.delete_bank(load_settings(), arguments.bank)))
+    return 0
+
+
+def _import_hashes(arguments: argparse.Namespace) -> int:
+    from service import bank_commands  # as above
+
+    settings = load_settings()
+    with nullcontext(sys.stdin) if arguments.file == "-" else Path(arguments.file).open(encoding="utf-8") as source:
+        print(asyncio.run(bank_commands.import_file(settings, arguments.bank, source, arguments.kind)))
+    return 0
+
+
+def _hash_images(arguments: argparse.Namespace) -> int:
+    from service import bank_commands  # as above
+
+    for line in bank_commands.hash_files(arguments.files, arguments.kind):
+        print(line)
+    return 0
 
 
 def _new_key(arguments: argparse.Namespace) -> int:

@@ -1,15 +1,13 @@
 """Settings: every `WEIR_*` name, its default, and the combinations that are refused.
 
-Owns the environment, read once at start. Refuses to know what a setting does: values are handed down by `wiring`.
-A wrong name, value or combination stops the start with one sentence (StartRefused) that never shows a value.
+Owns what may be set. Refuses to know where it is read from (`environment`), and what a setting does: values are handed
+down by `wiring`.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,21 +18,18 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from service.errors import StartRefused
 from service.rates import RateLimits
 
 PREFIX = "WEIR_"
 CONCURRENT_ITEMS = 8  # texts of one request that are judged at once; together they hold a quarter of the queue at most
 _REPO_ROOT = Path(__file__).resolve().parent.parent
 
-# Kubernetes puts WEIR_PORT=tcp://... and the like into every pod beside a Service called `weir`.
-_KUBERNETES_NAME = re.compile(r"^WEIR_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*)$")
-_KUBERNETES_PORT = re.compile(r"^(tcp|udp)://")
+# The last label begins with a letter, so that no spelling of an address is a name.
+_HOST = re.compile(r"(\*\.)?([a-z0-9-]{1,63}\.)+[a-z][a-z0-9-]{0,62}")
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0, le=3600)]
@@ -86,7 +81,7 @@ def _default_threads(given: dict[str, Any]) -> int:
 class Settings(BaseModel):
     """What an operator may set. Frozen; names are the environment's, without `WEIR_`, in lower case.
 
-    Making one reads nothing but its arguments; `load_settings` is the one reader of the environment.
+    Making one reads nothing but its arguments.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -110,6 +105,7 @@ class Settings(BaseModel):
 
     # The model and the policies.
     model_dir: Path = Field(default_factory=_default_model_dir)
+    image_model_dir: tuple[Path, ...] = ()  # image classifiers, of pictures alone or with their text; none is shipped
     policy_dir: Path | None = None
     preset: Literal["strict", "balanced", "permissive"] = "balanced"
     threads: Count = Field(default_factory=_default_threads)
@@ -160,7 +156,17 @@ class Settings(BaseModel):
     judge_key: SecretStr | None = None
     judge_per_minute: Annotated[int, Field(ge=0)] = 60  # calls; beyond them the embedded judge is asked
     judge_timeout_s: Annotated[float, Field(gt=0, le=60)] = 4.0  # of one attempt
-    image_hosts: tuple[str, ...] = ()
+
+    # Images.
+    image_hosts: tuple[str, ...] = ()  # that images are fetched from: `cdn.example.org`, `*.example.org`
+    image_max_bytes: Count = 10 << 20  # of one image
+    image_max_count: Count = 4  # images of one post, or of one turn
+    image_max_pixels: Count = 24_000_000
+    image_queue: Count = 16  # images that wait to be looked at; one more is refused
+    image_budget_s: Annotated[float, Field(gt=0, le=60)] = 5.0  # of one image, in the process that looks at them
+    image_memory_mb: Annotated[int, Field(ge=256, le=65536)] = 1024  # of that process
+    on_unscanned_image: Literal["allow", "review", "block"] = "allow"  # what an image is raised to that none has seen
+    image_body_bytes: Count = 20 << 20  # of a request that may hold images; what is no image keeps to max_body_bytes
 
     @property
     def cache_scoped(self) -> bool:
@@ -194,11 +200,19 @@ class Settings(BaseModel):
         """Take the form of the environment."""
         return RateLimits.parse(value) if isinstance(value, str) else value
 
-    @field_validator("image_hosts", "cors_origins", "fail_open", mode="before")
+    @field_validator("image_hosts", "image_model_dir", "cors_origins", "fail_open", mode="before")
     @classmethod
     def _parse_hosts(cls, value: object) -> object:
         """Take the comma-separated form of the environment."""
         return tuple(host.strip() for host in value.split(",") if host.strip()) if isinstance(value, str) else value
+
+    @field_validator("image_hosts")
+    @classmethod
+    def _check_image_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        """Names only, so that the one way to reach an address is that a name leads there."""
+        if not all(_HOST.fullmatch(host.lower()) for host in hosts):
+            raise ValueError("each must be a host name, such as cdn.example.org or *.example.org")
+        return tuple(host.lower() for host in hosts)
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -245,54 +259,12 @@ class Settings(BaseModel):
             raise ValueError("WEIR_JUDGE_MODEL and WEIR_JUDGE_KEY need WEIR_JUDGE_URL")
         if self.judge_url is not None and not self.judge_model:
             raise ValueError("WEIR_JUDGE_URL needs WEIR_JUDGE_MODEL")
+        if self.image_max_bytes * 4 > self.image_body_bytes * 3:
+            raise ValueError("WEIR_IMAGE_MAX_BYTES, written in base64, is over WEIR_IMAGE_BODY_BYTES")
         if self.max_text_chars > self.max_body_bytes:
             raise ValueError("WEIR_MAX_TEXT_CHARS is over WEIR_MAX_BODY_BYTES, so that it could never be reached")
         return self
 
 
-def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Settings from the environment (the process's own by default), or StartRefused."""
-    given = os.environ if environ is None else environ
-    values: dict[str, Any] = {}
-    if given.get("PORT") and not _KUBERNETES_PORT.match(given["PORT"]):
-        values["port"] = given["PORT"]
-    for name, value in given.items():
-        if not name.startswith(PREFIX) or _is_from_kubernetes(name, value):
-            continue
-        key = name.removeprefix(PREFIX).lower()
-        if key not in Settings.model_fields or name != name.upper():
-            raise StartRefused(f"{name} is not a setting of Weir{_closest(key)}.")
-        if value:
-            values[key] = value
-    try:
-        return Settings(**values)
-    except ValidationError as exc:
-        raise StartRefused(_sentence(exc)) from None
-
-
-def read_secret(name: str, environ: Mapping[str, str] | None = None) -> str:
-    """A secret in a variable that a configuration file names; '' where it is not set."""
-    return (os.environ if environ is None else environ).get(name, "").strip()
-
-
 def _is_redis(url: SecretStr | None) -> bool:
     return url is not None and url.get_secret_value().startswith(("redis://", "rediss://", "unix://"))
-
-
-def _is_from_kubernetes(name: str, value: str) -> bool:
-    return bool(_KUBERNETES_NAME.match(name) or (name.endswith("_PORT") and _KUBERNETES_PORT.match(value)))
-
-
-def _closest(key: str) -> str:
-    near = difflib.get_close_matches(key.lower(), Settings.model_fields, n=1, cutoff=0.5)
-    return f"; the closest name is {PREFIX}{near[0].upper()}" if near else ""
-
-
-def _sentence(exc: ValidationError) -> str:
-    """The first error as one sentence; pydantic's own messages name the rule, never the value."""
-    error = exc.errors(include_url=False, include_input=False, include_context=False)[0]
-    message = error["msg"].removeprefix("Value error, ").rstrip(".")
-    if not error["loc"]:
-        return f"{message}."
-    name = PREFIX + str(error["loc"][0]).upper()
-    return f"{name}: {message[:1].lower()}{message[1:]}."

@@ -9,6 +9,7 @@ this, and a judge may answer otherwise the next time.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import struct
@@ -23,9 +24,10 @@ from service.metrics import Metrics
 from service.types import Content, Finding
 
 KEY_BYTES = 16
+MOST_HASHED_HERE = 1 << 18  # bytes of images; more would keep the event loop for longer than a text takes
 # Sizes on CPython 3.11: an entry with its tuples, a finding with its score, a span with its numbers.
 _ENTRY_BYTES, _FINDING_BYTES, _SPAN_BYTES = 400, 130, 110
-_COUNTS = struct.Struct("<5I")
+_COUNTS = struct.Struct("<6I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,25 @@ class EvidenceCache:
     """Evidence by content, in this process. With no room it keeps nothing, and equal contents are still joined."""
 
     def __init__(
-        self, secret: bytes, identity: Sequence[str], *, scoped: bool, most_bytes: int, metrics: Metrics
+        self,
+        secret: bytes,
+        identity: Sequence[str],
+        *,
+        scoped: bool,
+        most_bytes: int,
+        metrics: Metrics,
+        of_images: Callable[[], str] = str,
     ) -> None:
-        """`identity` names everything that evidence hangs on besides the content; `scoped` keeps callers apart."""
+        """`identity` names everything that evidence hangs on besides the content; `scoped` keeps callers apart.
+
+        `of_images` names what else evidence on images hangs on at this moment, such as the lists of known ones.
+        """
         self._base = hashlib.blake2b(key=derive_key(secret, "evidence"), digest_size=KEY_BYTES)
         for part in identity:
             encoded = part.encode()
             self._base.update(struct.pack("<I", len(encoded)) + encoded)
         self._scoped = scoped
+        self._of_images = of_images
         self._kept: Lru[Evidence] = Lru(most_bytes, "evidence", metrics)
         self._flights: Flights[Evidence] = Flights()
         self._joins = metrics.joins.labels("evidence")
@@ -81,7 +94,8 @@ class EvidenceCache:
         """The evidence on a content: kept, or gathered together with whoever asks for the same at this time."""
         if not content.store or content.constitution != "off":
             return await gather(content), Source.GATHERED
-        key = self._key(content)
+        large = sum(map(len, content.images)) > MOST_HASHED_HERE
+        key = await asyncio.to_thread(self._key, content) if large else self._key(content)
         kept = self._kept.get(key)
         if kept is not None:
             return kept, Source.KEPT
@@ -96,7 +110,7 @@ class EvidenceCache:
     ) -> Evidence:
         evidence = await gather(content)
         if not evidence.failed and self._kept.keeps:
-            plain = Evidence(evidence.findings, evidence.language, evidence.measured)
+            plain = Evidence(evidence.findings, evidence.language, evidence.measured, doubtful=evidence.doubtful)
             self._kept.put(key, plain, _size(evidence.findings))
         return evidence
 
@@ -106,11 +120,16 @@ class EvidenceCache:
         scope = content.scope.encode() if self._scoped else b""
         role, text = content.role.encode(), _encode(content.text)
         turns = content.context
-        hashed.update(_COUNTS.pack(len(scope), len(role), len(text), len(turns), content.explain) + scope + role)
+        counts = (len(scope), len(role), len(text), len(turns), len(content.images), content.explain)
+        hashed.update(_COUNTS.pack(*counts) + scope + role)
         hashed.update(text)
         for turn in turns:
             role, text = turn.role.encode(), _encode(turn.text)
             hashed.update(struct.pack("<II", len(role), len(text)) + role + text)
+        if content.images:
+            hashed.update(self._of_images().encode() + b"\0")
+        for image in content.images:
+            hashed.update(struct.pack("<I", len(image)) + image)
         return hashed.digest()
 
 

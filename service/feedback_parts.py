@@ -13,6 +13,7 @@ from pathlib import Path
 
 from service.backends.secret import load_secrets
 from service.backends.sqlite_store import SqliteStore
+from service.bank_records import WholeStore
 from service.config import Settings
 from service.errors import StoreRefused, StoreUnavailable
 from service.feedback.desk import FeedbackDesk, Judge
@@ -25,7 +26,6 @@ from service.feedback.versions import PolicyVersions
 from service.goal_files import load_goals
 from service.metrics import Metrics
 from service.policy import LivePolicies
-from service.records import Store
 
 DATA = Path(__file__).with_name("data")
 
@@ -34,7 +34,7 @@ DATA = Path(__file__).with_name("data")
 class Keep:
     """Where state lies, the keys that receipts are signed with, and the secret that others are derived from."""
 
-    store: Store
+    store: WholeStore
     receipts: Receipts
     secret: bytes = field(repr=False)
 
@@ -52,7 +52,7 @@ class State:
 
 async def open_keep(stack: AsyncExitStack, settings: Settings, *, stateful: bool = True) -> Keep:
     """The store and the keys; opened early, so that a wrong setting is told before the model is loaded."""
-    store: Store
+    store: WholeStore
     if not stateful:
         secret = [secrets.token_bytes(32)]
         store = await SqliteStore.open(None)

@@ -1,8 +1,8 @@
 """Every Prometheus series of the service.
 
 Owns the names, labels and buckets: a public interface, listed by `weir metrics`. Refuses to know content: each label
-takes its values from a closed set (route templates, statuses, categories, stages, codes, configured policies), never
-a path, a key or a text.
+takes its values from a closed set (route templates, statuses, categories, stages, codes, configured policies, an
+admin's lists of images), never a path, a key or a text.
 
 There is no series of padding waste, since there is none: every text is computed alone, unpadded.
 """
@@ -62,6 +62,7 @@ class Metrics:
         self._add_batches_and_caches(book)
         self._add_streams(book)
         self._add_constitution(book)
+        self._add_images(book)
 
     def _add_process(self, book: SeriesBook) -> None:
         """What runs."""
@@ -197,6 +198,32 @@ class Metrics:
         )
         self.revision_rounds = book.histogram("weir_revision_rounds", "Attempts until a revision passed.", _ROUNDS)
 
+    def _add_images(self, book: SeriesBook) -> None:
+        """The series of images, and of the process that looks at them, which dies or hangs of one, or at its start."""
+        self.visual_seconds = book.histogram(
+            "weir_visual_seconds", "Time that an image classifier took for one picture.", _LATENCY, "model"
+        )
+        self.image_queue_depth = book.gauge(
+            "weir_image_queue_depth", "Images waiting to be looked at.", across="livesum"
+        )
+        self.image_wait_seconds = book.histogram(
+            "weir_image_wait_seconds", "Time an image waited to be looked at.", _LATENCY
+        )
+        self.image_seconds = book.histogram("weir_image_seconds", "Time that looking at an image took.", _LATENCY)
+        self.image_starts = book.counter("weir_image_starts", "Starts of the process that looks at images.")
+        self.image_failures = book.counter(
+            "weir_image_failures", "Images that could not be looked at, by how: died, failed, hung or start.", "how"
+        )
+        self.images_refused = book.counter("weir_images_refused", "Images that are none that is taken, by why.", "why")
+        self.bank_hashes = book.gauge(
+            "weir_bank_hashes", "Hashes of known images that are compared with, by bank.", "bank", across="livemin"
+        )
+        self.bank_matches = book.counter("weir_bank_matches", "Images found on a bank, by how.", "bank", "kind")
+        self.images_looked_at = book.counter("weir_images", "Images judged, by format.", "format")
+        self.image_fetches = book.counter(
+            "weir_image_fetches", "Images asked for at an address, by what came of it.", "outcome"
+        )
+
     def name_model(self, model: str) -> None:
         """State which model is loaded, in place of the one before."""
         if self._model_now not in ("", model):
@@ -212,6 +239,10 @@ class Metrics:
         for name, versioned in now.items():
             self._policy.labels(name, *versioned).set(1)
         self._policies_now = dict(now)
+
+    def forget_bank(self, name: str) -> None:
+        """Of a bank that is gone there are no hashes; what it has matched stays counted."""
+        self._book.forget(self.bank_hashes, name)
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Count one answered request. `route` is a template."""

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from service.errors import Overloaded
+from service.errors import BadInput, Overloaded
 from service.evidence import Evidence, EvidenceCache, Source
 from service.metrics import Metrics
 from service.policy import LivePolicies, Policy, decide
 from service.taxonomy import Action
-from service.types import Content, Finding, Judgement, Span, Stage, Verdict
+from service.types import NOTES, Content, Finding, Judgement, Span, Stage, Verdict
 
 log = logging.getLogger("weir.pipeline")
 
@@ -46,14 +46,24 @@ def always(content: Content, so_far: Sequence[Finding]) -> bool:
     return True
 
 
+def has_text(content: Content, so_far: Sequence[Finding]) -> bool:
+    """The gate of a stage that reads the text: only with images can there be none."""
+    return bool(content.text) or not content.images
+
+
+def has_images(content: Content, so_far: Sequence[Finding]) -> bool:
+    """The gate of a stage that looks at images."""
+    return bool(content.images)
+
+
 def has_context(content: Content, so_far: Sequence[Finding]) -> bool:
-    """The gate of a stage that reads the turns before."""
-    return any(turn.text.strip() for turn in content.context)
+    """The gate of a stage that reads the text with the turns before it."""
+    return has_text(content, so_far) and any(turn.text.strip() for turn in content.context)
 
 
 def asks_constitution(content: Content, so_far: Sequence[Finding]) -> bool:
     """The gate of a stage that holds principles against the text."""
-    return content.constitution != "off"
+    return content.constitution != "off" and has_text(content, so_far)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,16 @@ class Outcome:
     findings: tuple[Finding, ...]
     error: Exception | None
     seconds: float
+
+    @property
+    def missing_all(self) -> bool:
+        """Whether the stage has failed, or says that it has for a part of the content."""
+        return self.error is not None or any(found.missing and ":" not in found.missing for found in self.findings)
+
+    @property
+    def missing_some(self) -> bool:
+        """Whether there is something that it should have looked at and could not."""
+        return self.missing_all or any(found.missing and not found.missing.startswith(NOTES) for found in self.findings)
 
 
 class Pipeline:
@@ -108,8 +128,8 @@ class Pipeline:
     async def moderate(self, content: Content) -> Verdict:
         """Judge one content, and count the verdict.
 
-        Raises UnknownPolicy, and Overloaded when there is no room for it; any other failure of a stage is named in
-        `degraded` and can only raise the action.
+        Raises UnknownPolicy, BadInput for an image that is none, and Overloaded when there is no room for it; any other
+        failure of a stage is named in `degraded` and can only raise the action.
         """
         verdict = await self.judge(content)
         self._metrics.count_verdict(verdict)
@@ -129,6 +149,7 @@ class Pipeline:
         """Run the steps."""
         findings: list[Finding] = []
         failed: list[Step] = []
+        doubtful = False
         timings: dict[str, float] = {}
         language: tuple[str, bool] | None = None
         for group in self._groups:
@@ -146,10 +167,13 @@ class Pipeline:
                 for task in others:
                     task.cancel()
             for outcome in outcomes:
-                if isinstance(outcome.error, Overloaded):
+                if isinstance(outcome.error, Overloaded | BadInput):
                     raise outcome.error
                 if outcome.error is not None:
-                    self._note_failure(outcome.step, outcome.error, failed)
+                    self._note_failure(outcome.step, outcome.error)
+                if outcome.missing_all:
+                    failed.append(outcome.step)
+                doubtful = doubtful or (outcome.missing_some and not outcome.step.fail_open)
                 findings.extend(outcome.findings)
                 timings[outcome.step.stage.name] = outcome.seconds * 1e3
                 self._metrics.stage_seconds.labels(outcome.step.stage.name).observe(outcome.seconds)
@@ -157,7 +181,7 @@ class Pipeline:
             tuple(findings),
             *(language or self._language_of(content.text)),
             tuple(step.stage.name for step in failed),
-            any(not step.fail_open for step in failed),
+            doubtful,
             timings,
         )
 
@@ -173,17 +197,18 @@ class Pipeline:
         return Outcome(step, tuple(found), None, time.perf_counter() - started)
 
     @staticmethod
-    def _note_failure(step: Step, error: Exception, failed: list[Step]) -> None:
-        failed.append(step)
+    def _note_failure(step: Step, error: Exception) -> None:
         log.warning("stage failed", extra={"stage": step.stage.name, "error": type(error).__name__})
 
     def _verdict(self, content: Content, policy: Policy, evidence: Evidence, source: Source, begun: float) -> Verdict:
-        action, judgements = decide(
-            evidence.findings, policy, degraded=evidence.doubtful, unmeasured_language=not evidence.measured
-        )
-        degraded = evidence.failed
+        missing = [finding.missing for finding in evidence.findings if finding.missing]
         if not evidence.measured:
-            degraded = (*degraded, f"language:{evidence.language}")
+            missing.append(f"language:{evidence.language}")
+        unmeasured = any(entry.startswith("language:") for entry in missing)
+        action, judgements = decide(
+            evidence.findings, policy, degraded=evidence.doubtful, unmeasured_language=unmeasured
+        )
+        degraded = tuple(dict.fromkeys((*evidence.failed, *missing)))
         revision = revise(content.text, evidence.findings, judgements) if action >= Action.BLOCK else None
         # What others waited for, or what was done before, is no time of this one's stages.
         timings = dict(evidence.timings_ms) if source is Source.GATHERED else {}

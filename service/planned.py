@@ -11,10 +11,7 @@ from service.config import PREFIX, Settings
 def not_in_use(settings: Settings) -> tuple[str, ...]:
     """Names of settings that were set and do nothing in this version, because their feature is not built yet."""
     harmless: dict[str, object] = {"screen": "off"}
-    waiting = (
-        "screen",
-        "image_hosts",
-    )
+    waiting = ("screen",)
     return tuple(
         PREFIX + name.upper()
         for name in waiting

@@ -43,6 +43,10 @@ class Thresholds:
                 reached = action
         return min(reached, self.most)
 
+    def line(self, action: Action) -> float:
+        """The score from which an action is called for."""
+        return {Action.ALLOW: 0.0, Action.FLAG: self.flag, Action.REVIEW: self.review, Action.BLOCK: self.block}[action]
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -54,6 +58,7 @@ class Policy:
     thresholds: Mapping[str, Thresholds]
     on_degraded: Action = Action.REVIEW
     on_language: Action = Action.ALLOW  # what a text in an unmeasured language is raised to; ALLOW is a note only
+    on_unscanned_image: Action = Action.ALLOW  # what an image that no visual classifier saw is raised to
     stream: StreamRules = field(default_factory=StreamRules)  # no verdict depends on it, nor does the version
 
 
@@ -98,7 +103,8 @@ class LivePolicies:
 def name_version(policy: Policy, artifact_digest: str) -> str:
     """A policy's version: its name, and a hash of every number that a verdict depends on and of the artefact."""
     numbers = {c: [t.flag, t.review, t.block, t.max_lowering, int(t.most)] for c, t in policy.thresholds.items()}
-    content = [policy.preset, int(policy.on_degraded), int(policy.on_language), numbers, artifact_digest]
+    raises = [int(policy.on_degraded), int(policy.on_language), int(policy.on_unscanned_image)]
+    content = [policy.preset, *raises, numbers, artifact_digest]
     return f"{policy.name}-{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
@@ -139,12 +145,15 @@ def resolve(findings: Iterable[Finding], policy: Policy) -> dict[str, float]:
     for finding in findings:
         if not finding.category:
             continue  # of a principle: its own file decides, see `decide`
+        score = finding.score
+        if finding.calls_for > Action.ALLOW:
+            score = policy.thresholds[finding.category].line(finding.calls_for)
         if finding.overrides:
-            proposals.setdefault(finding.category, []).append(finding.score)
-        elif finding.score > detected[finding.category]:
-            detected[finding.category] = finding.score
+            proposals.setdefault(finding.category, []).append(score)
+        elif score > detected[finding.category]:
+            detected[finding.category] = score
         if finding.final:
-            final[finding.category] = max(final.get(finding.category, 0.0), finding.score)
+            final[finding.category] = max(final.get(finding.category, 0.0), score)
     scores = dict(detected)
     for name, proposed in proposals.items():
         top = detected[name]
@@ -158,8 +167,8 @@ def resolve(findings: Iterable[Finding], policy: Policy) -> dict[str, float]:
 def decide(
     findings: Iterable[Finding], policy: Policy, *, degraded: bool, unmeasured_language: bool
 ) -> tuple[Action, tuple[Judgement, ...]]:
-    """Make the action: the strictest over categories and principles, raised where a stage failed or the language is
-    unmeasured.
+    """Make the action: the strictest over categories and principles, raised where a stage failed, the language is
+    unmeasured, or an image was not seen.
     """
     findings = tuple(findings)
     scores = resolve(findings, policy)
@@ -174,4 +183,6 @@ def decide(
         action = max(action, policy.on_degraded)
     if unmeasured_language:
         action = max(action, policy.on_language)
+    if any(finding.missing.startswith("visual:") for finding in findings):
+        action = max(action, policy.on_unscanned_image)
     return action, tuple(judgements)

@@ -23,6 +23,7 @@ _POLICY_KEYS = {
     "preset",
     "on_degraded",
     "on_language",
+    "on_unscanned_image",
     "categories",
     "stream",
     "adapt",
@@ -47,11 +48,14 @@ class PresetLines(Protocol):
 Presets = Mapping[str, Mapping[str, PresetLines]]
 
 
-def load_policies(path: Path, folder: Path | None, presets: Presets, digest: str, preset: str) -> PolicyBook:
-    """The policies of `path` and those of an operator's folder; `preset` is taken where a policy names none."""
+def load_policies(
+    path: Path, folder: Path | None, presets: Presets, digest: str, preset: str, on_unscanned_image: str = "allow"
+) -> PolicyBook:
+    """The policies of `path` and those of an operator's folder; the last two are taken where a policy names none."""
     entries, defaults = read_tables(path, folder)
+    given = {"preset": preset, "on_unscanned_image": on_unscanned_image}
     return PolicyBook(
-        {name: _policy(name, {"preset": preset, **entry}, defaults, presets, digest) for name, entry in entries.items()}
+        {name: _policy(name, {**given, **entry}, defaults, presets, digest) for name, entry in entries.items()}
     )
 
 
@@ -110,8 +114,9 @@ def _policy(name: str, entry: dict[str, Any], defaults: dict[str, Any], presets:
     check_thresholds(name, thresholds)
     on_degraded = _action(name, entry.get("on_degraded", "review"))
     on_language = _action(name, entry.get("on_language", "allow"))
+    on_unscanned_image = _action(name, entry["on_unscanned_image"])
     stream = read_rules(f"policy {name}, stream", _table(f"policy {name}, stream", entry.get("stream", {})))
-    policy = Policy(name, "", preset, thresholds, on_degraded, on_language, stream)
+    policy = Policy(name, "", preset, thresholds, on_degraded, on_language, on_unscanned_image, stream)
     return replace(policy, version=name_version(policy, digest))
 
 

@@ -30,6 +30,7 @@ from service.feedback.desk import FeedbackDesk
 from service.feedback.ledger import Ledger
 from service.feedback.tuning import Tuning
 from service.feedback.versions import PolicyVersions
+from service.images.bank_desk import BankDesk
 from service.log import describe
 from service.metrics import Metrics
 from service.parts import LoadedScorer, Parts
@@ -69,6 +70,14 @@ class Limits(Protocol):
         ...
 
 
+class ImageFetcher(Protocol):
+    """Fetches images from the hosts that are allowed."""
+
+    async def fetch(self, url: str) -> bytes:
+        """The bytes; raises ImageUrlRefused, ImageNotFetched and ImageTooLarge."""
+        ...
+
+
 class Runtime:
     """What runs. `ready` is proved by work; `draining` is set when the process is about to stop."""
 
@@ -95,6 +104,10 @@ class Runtime:
         self.draining = False
         self.upstreams: Mapping[tuple[UpstreamKind, str], Upstream] = {}
         self.upstream_client: UpstreamClient | None = None
+        self.banks: BankDesk | None = None
+        self.sees_images = True
+        self.visual_categories: frozenset[str] = frozenset()  # what an image is looked at for, besides its words
+        self.image_fetcher: ImageFetcher | None = None
         self.parts = parts
         self._build = build
         self._store = store

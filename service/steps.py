@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import StartRefused
-from service.pipeline import Gate, Step, always, asks_constitution, has_context
+from service.pipeline import Gate, Step, always, asks_constitution, has_context, has_images, has_text
 from service.stages.composition import is_sexual
 from service.types import Stage
 
 GATES: Mapping[str, Gate] = {
     "always": always,
+    "text": has_text,
+    "images": has_images,
     "context": has_context,
     "sexual": is_sexual,
     "constitution": asks_constitution,

@@ -16,6 +16,8 @@ Kind = Literal["post", "prompt", "response"]
 Depth = Literal["off", "auto", "always"]  # whether a constitution is asked, and its judge: never, in doubt, always
 Scores = Mapping[str, float]  # category name -> score; every name is in taxonomy.CATEGORIES
 
+NOTES = ("language:", "visual:")  # of what a verdict lacks, what is a note: a policy may raise the action for it
+
 ROLES = ("user", "assistant", "system", "developer", "tool")
 
 
@@ -85,8 +87,10 @@ class Finding:
     `overrides`: an adjudicator proposes this score instead of the detectors' maximum.
     `final`: nobody may lower it.
     `calls_for`: an action asked for whatever the lines say: by a principle of the constitution, whose category is "",
-    or by a list of known images.
+    or by a list of known images, whose category is taken to stand at the line of that action.
     `image`: the place of the image in `Content.images` that it is about, and `box` where in that image.
+    `missing`: not harm, but something that could not be looked at; an entry of `Verdict.degraded`, with no category. It
+    is `stage` where a part of the content made a stage fail, else `kind:what`, which is so each time.
     """
 
     category: str
@@ -99,6 +103,7 @@ class Finding:
     calls_for: Action = Action.ALLOW
     image: int | None = None
     box: Box | None = None
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,7 @@ class Verdict:
     """The answer to one Content. `timings_ms` maps a stage (and `total`) to milliseconds.
 
     `receipt` is what feedback on this verdict is given with; `audit` asks for a review, whatever the verdict was.
+    `degraded` names what it lacks: stages, and what could not be looked at.
     `cached`: no stage ran for it, since the same content had been judged before.
     """
 
@@ -140,8 +146,8 @@ class Verdict:
 
     @property
     def whole(self) -> bool:
-        """Whether every stage had its say; a language that was not measured is no missing stage."""
-        return not self.degraded or all(entry.startswith("language:") for entry in self.degraded)
+        """Whether every stage had its say; what was not measured, or is not looked for here, is no missing stage."""
+        return not self.degraded or all(entry.startswith(NOTES) for entry in self.degraded)
 
     @property
     def flagged(self) -> bool:

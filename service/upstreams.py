@@ -11,7 +11,8 @@ from contextlib import AsyncExitStack
 from pydantic import SecretStr
 
 from service.backends.upstream import Upstream, UpstreamClient, UpstreamKind
-from service.config import Settings, read_secret
+from service.config import Settings
+from service.environment import read_secret
 from service.upstream_files import read_upstreams
 
 FIRST_BYTE_S = 120.0  # for which an upstream may think before it answers

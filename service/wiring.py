@@ -29,14 +29,17 @@ from service.errors import ArtifactInvalid, ScorerFailed, StartRefused, StoreRef
 from service.evidence import EvidenceCache
 from service.feedback.shadow import Shadow
 from service.feedback_parts import Keep, State, build_state, open_keep, start_loops
+from service.image_parts import Sight, can_see, open_fetcher, open_sight
+from service.images.bank_desk import BankDesk
 from service.language import LanguageDetector
 from service.metrics import Metrics
 from service.normalize import Readings
 from service.parts import Parts, Users
 from service.pipeline import Pipeline
-from service.policy import LivePolicies
+from service.policy import LivePolicies, PolicyBook
 from service.policy_files import load_policies
 from service.runtime import Runtime, last_reload
+from service.spacing import with_spaces
 from service.stages.composition import CompositionStage
 from service.stages.constitution import ConstitutionStage
 from service.stages.context import ContextStage
@@ -72,10 +75,11 @@ async def open_runtime(
         tracing = _open_tracing(stack, settings)
         lexicon = await asyncio.to_thread(load_lexicon, DATA / "lexicon.toml")
         llm = open_llm(stack, settings, metrics)
+        sight = await open_sight(stack, settings, keep.secret, metrics, keep.store)
 
         async def build() -> Parts:
             return await _open_parts(
-                *(settings, keep, lexicon, metrics, tracing, llm), stateful=stateful, constitution=constitution
+                *(settings, keep, lexicon, metrics, tracing, llm, sight), stateful=stateful, constitution=constitution
             )
 
         try:
@@ -87,6 +91,9 @@ async def open_runtime(
             settings, metrics, await build(), build, keep.store, seen=seen, limits=limits, tracing=tracing
         )
         stack.push_async_callback(runtime.close)
+        runtime.sees_images = can_see()
+        runtime.image_fetcher = open_fetcher(stack, settings, metrics)
+        runtime.banks = BankDesk(keep.store, None if sight.known is None else sight.known.refresh)
         runtime.upstreams = load_upstreams(settings)
         runtime.upstream_client = open_client(stack, runtime.upstreams)
         metrics.name_model(runtime.model)
@@ -131,6 +138,7 @@ async def _open_parts(
     metrics: Metrics,
     tracing: Tracing | None,
     llm: LlmJudge | None,
+    sight: Sight,
     *,
     stateful: bool,
     constitution: Path | None,
@@ -138,16 +146,14 @@ async def _open_parts(
     """All that belongs to the artefact and the policies that now lie on disk, proved by a batch that really ran."""
     async with AsyncExitStack() as stack:
         artifact = await asyncio.to_thread(load_artifact, settings.model_dir)
-        book = load_policies(
-            DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset
-        )
+        book = _load_book(settings, artifact)
         live, users = LivePolicies(book), Users()
         scorer = await _open_scorer(stack, settings, keep, artifact, metrics)
         constitutions = await open_constitutions(settings, scorer, constitution)
         doubtful = open_judge(llm, embedded_judge(live, scorer))
-        evidence = open_evidence(settings, keep.secret, artifact.digest, metrics)
+        evidence = open_evidence(settings, keep.secret, artifact.digest, metrics, lambda: sight.version)
         pipeline = _build_pipeline(
-            *(settings, artifact, scorer, lexicon, live, constitutions, doubtful, metrics, tracing, evidence)
+            *(settings, artifact, scorer, lexicon, live, constitutions, doubtful, metrics, sight, tracing, evidence)
         )
 
         async def judge(content: Content) -> Verdict:
@@ -158,7 +164,7 @@ async def _open_parts(
         if stateful:
             await start_loops(stack, state)
             if settings.shadow_model_dir is not None:
-                await _start_shadow(stack, settings, settings.shadow_model_dir, lexicon, state, metrics)
+                await _start_shadow(stack, settings, settings.shadow_model_dir, lexicon, state, metrics, sight)
         return Parts(
             *(live, artifact.version, artifact.languages, pipeline, scorer),
             *(state.feedback, state.versions, state.tuning, state.ledger if stateful else None),
@@ -168,6 +174,14 @@ async def _open_parts(
             users=users,
             stack=stack.pop_all(),
         )
+
+
+def _load_book(settings: Settings, artifact: Artifact) -> PolicyBook:
+    """The policies as files and settings have them, over an artefact's presets."""
+    return load_policies(
+        *(DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset),
+        on_unscanned_image=settings.on_unscanned_image,
+    )
 
 
 async def _open_scorer(
@@ -194,7 +208,13 @@ async def _open_scorer(
 
 
 async def _start_shadow(
-    stack: AsyncExitStack, settings: Settings, folder: Path, lexicon: Lexicon, state: State, metrics: Metrics
+    stack: AsyncExitStack,
+    settings: Settings,
+    folder: Path,
+    lexicon: Lexicon,
+    state: State,
+    metrics: Metrics,
+    sight: Sight,
 ) -> None:
     """A whole pipeline around a draft model, under the presets of its own manifest and with metrics of its own."""
     artifact = await asyncio.to_thread(load_artifact, folder)
@@ -208,13 +228,10 @@ async def _start_shadow(
         cache=ScoreCache(secrets.token_bytes(32), artifact.digest, scoped=False, most_bytes=0, metrics=apart),
     )
     stack.push_async_callback(scorer.close)
-    book = load_policies(
-        DATA / "thresholds.toml", settings.policy_dir, artifact.presets, artifact.digest, settings.preset
-    )
-    policies = LivePolicies(book)
+    policies = LivePolicies(_load_book(settings, artifact))
     constitutions = await open_constitutions(settings, scorer)
     judge = embedded_judge(policies, scorer)
-    pipeline = _build_pipeline(settings, artifact, scorer, lexicon, policies, constitutions, judge, apart)
+    pipeline = _build_pipeline(settings, artifact, scorer, lexicon, policies, constitutions, judge, apart, sight)
     shadow = Shadow(pipeline.judge, artifact.version, state.ledger.traffic, metrics, share=settings.shadow_share)
     shadow.start()
     stack.push_async_callback(shadow.close)
@@ -230,16 +247,21 @@ def _build_pipeline(
     constitutions: LiveConstitutions,
     doubtful: ConstitutionJudge,
     metrics: Metrics,
+    sight: Sight,
     tracing: Tracing | None = None,
     evidence: EvidenceCache | None = None,
 ) -> Pipeline:
-    read = Readings()
+    read, language_of = Readings(), LanguageDetector(artifact.languages)
+    keyword = KeywordStage(lexicon, IdentifierPatterns(), read)
+    semantic = SemanticStage(scorer, window_shift=artifact.window_shift, read=read, read_next=constitutions.reads)
+    composition = CompositionStage()
+    # As pipeline.toml has them; words are looked for with lost spaces put back too, which the classifier does without.
+    readers = (semantic, KeywordStage(lexicon, IdentifierPatterns(), with_spaces(read)), composition)
     stages: dict[str, Callable[[dict[str, Any]], Stage]] = {
-        "keyword": lambda _: KeywordStage(lexicon, IdentifierPatterns(), read),
-        "semantic": lambda _: SemanticStage(
-            scorer, window_shift=artifact.window_shift, read=read, read_next=constitutions.reads
-        ),
-        "composition": lambda _: CompositionStage(),
+        "keyword": lambda _: keyword,
+        "semantic": lambda _: semantic,
+        "composition": lambda _: composition,
+        "image": lambda _: sight.stage(readers, language_of, metrics, most_images=settings.image_max_count),
         "context": lambda options: ContextStage(
             scorer, trusted_roles=options["trusted_roles"], window_shift=artifact.window_shift
         ),
@@ -250,4 +272,4 @@ def _build_pipeline(
     steps = load_steps(DATA / "pipeline.toml", stages, settings.request_budget_s, settings.fail_open, gates)
     if tracing is not None:
         steps = [replace(step, stage=tracing.around(step.stage)) for step in steps]
-    return Pipeline(steps, policies, LanguageDetector(artifact.languages), artifact.version, metrics, evidence)
+    return Pipeline(steps, policies, language_of, artifact.version, metrics, evidence)

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from service.config import Settings
 from service.errors import DeadlineExceeded, Overloaded, ScorerFailed
+from service.images.errors import UnsupportedImage
 from service.metrics import Metrics
 from service.policy import Policy, PolicyBook, Thresholds, decide
 from service.taxonomy import CATEGORIES
-from service.types import Content, Finding, Span, Verdict
+from service.types import Box, Content, Finding, Span, Verdict
 
 KEYWORDS = {"insult": "harassment", "threat": "harassment/threatening", "bomb": "illicit/violent", "rude": "toxicity"}
 LANGUAGES = {"bonjour": "fr", "สวัสดี": "th", "привет": "und"}
 FAILURES = {"overload": Overloaded, "too slow": DeadlineExceeded, "broken": ScorerFailed, "surprise": ValueError}
+
+
+def _in_images(content: Content) -> Iterator[Finding]:
+    """Findings in images: files whose bytes are words."""
+    for place, data in enumerate(content.images):
+        if b"<svg" in data:
+            raise UnsupportedImage("This is no JPEG, PNG, WEBP or GIF.", param=f"images.{place}")
+        for word, category in KEYWORDS.items():
+            if word.encode() in data:
+                yield Finding(category, 0.9, "image", f"fake:{category}", image=place, box=Box(1, 2, 30, 40))
 
 
 def _policy(name: str) -> Policy:
@@ -67,6 +78,9 @@ class FakeRuntime:
     feedback: FakeDesk = field(default_factory=FakeDesk)
     limits: Any = None
     tracing: Any = None
+    sees_images: bool = True
+    visual_categories: frozenset[str] = frozenset()
+    image_fetcher: Any = None
     scorer: FakeLoad = field(default_factory=FakeLoad)
     seen: list[Content] = field(default_factory=list)
     entered: list[Content] = field(default_factory=list)
@@ -115,8 +129,10 @@ class FakeRuntime:
             if start >= 0:
                 span = Span(start, start + len(word)) if content.explain else None
                 findings.append(Finding(category, 0.9, "keyword", f"fake:{category}", span))
+        findings += list(_in_images(content))
         language = next((code for word, code in LANGUAGES.items() if word in content.text), "en")
         degraded = ("context",) if "half" in content.text else ()
+        degraded += ("image:undecodable",) if any(b"damaged" in image for image in content.images) else ()
         action, judgements = decide(findings, policy, degraded=bool(degraded), unmeasured_language=language != "en")
         degraded += () if language == "en" else (f"language:{language}",)
         return Verdict(

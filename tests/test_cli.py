@@ -187,7 +187,7 @@ def test_ctrl_c_stops_at_once() -> None:
 
 
 def test_what_is_not_in_use_is_said_once_at_start() -> None:
-    with Running(WEIR_IMAGE_HOSTS="a.example", WEIR_HOST="0.0.0.0") as running:
+    with Running(WEIR_SCREEN="on", WEIR_HOST="0.0.0.0") as running:
         running.stop()
         warnings = [json.loads(line) for line in running.log().splitlines() if '"warning"' in line]
-    assert [line.get("setting", "open") for line in warnings] == ["WEIR_IMAGE_HOSTS", "open"]
+    assert [line.get("setting", "open") for line in warnings] == ["WEIR_SCREEN", "open"]

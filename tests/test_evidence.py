@@ -21,6 +21,7 @@ OTHERS = [
     replace(CONTENT, role="assistant"),
     replace(CONTENT, explain=False),
     replace(CONTENT, scope="another"),
+    replace(CONTENT, images=(b"",)),
 ]
 
 
@@ -55,6 +56,29 @@ async def test_whatever_a_stage_is_fed_makes_another(other: Content) -> None:
     kept, gather = cache(), Gather()
     await kept.of(CONTENT, gather)
     assert (await kept.of(other, gather))[1] is Source.GATHERED
+
+
+async def test_evidence_on_images_hangs_on_the_images_and_on_their_lists() -> None:
+    lists = ["1"]
+    kept, gather = (
+        EvidenceCache(
+            *(b"secret", ("artifact",)), scoped=True, most_bytes=ROOM, metrics=Metrics(), of_images=lambda: lists[0]
+        ),
+        Gather(),
+    )
+    large = bytes(1 << 20)
+    for images, source in (
+        ((b"ab", b"c"), Source.GATHERED),
+        ((b"a", b"bc"), Source.GATHERED),
+        ((b"ab", b"c"), Source.KEPT),
+        ((large,), Source.GATHERED),
+        ((large,), Source.KEPT),
+    ):
+        assert (await kept.of(replace(CONTENT, images=images), gather))[1] is source
+    await kept.of(CONTENT, gather)
+    lists[0] = "2"
+    assert (await kept.of(replace(CONTENT, images=(b"ab", b"c")), gather))[1] is Source.GATHERED
+    assert (await kept.of(CONTENT, gather))[1] is Source.KEPT
 
 
 async def test_callers_share_where_that_is_wanted() -> None:

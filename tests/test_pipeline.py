@@ -8,9 +8,20 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from service.errors import DeadlineExceeded, Overloaded, ScorerFailed, UnknownPolicy
+from service.errors import BadInput, DeadlineExceeded, Overloaded, ScorerFailed, UnknownPolicy
 from service.metrics import Metrics
-from service.pipeline import REVISION_LIMIT, Gate, Pipeline, Step, always, has_context, revise
+from service.pipeline import (
+    REVISION_LIMIT,
+    Gate,
+    Pipeline,
+    Step,
+    always,
+    asks_constitution,
+    has_context,
+    has_images,
+    has_text,
+    revise,
+)
 from service.policy import LivePolicies, Policy, PolicyBook, Thresholds
 from service.taxonomy import CATEGORIES, Action
 from service.types import Content, Finding, Judgement, Span, Turn
@@ -82,6 +93,39 @@ async def test_a_gate_decides_whether_a_stage_runs() -> None:
         assert verdict.action == Action.ALLOW and "context" not in verdict.timings_ms
     assert (await made.moderate(Content("text", context=(Turn("before"),)))).action == Action.BLOCK
     assert len(context.shown) == 1
+
+
+async def test_texts_stages_pass_over_an_image_without_text_and_no_other() -> None:
+    text, image = FakeStage("semantic", found(1.0)), FakeStage("image", found(0.7))
+    made = pipeline(step(text, has_text), step(image, has_images))
+    assert (await made.moderate(Content("", images=(b"x",)))).action == Action.REVIEW and not text.shown
+    assert (await made.moderate(Content(""))).action == Action.BLOCK and len(image.shown) == 1
+    alone = Content("", (Turn("before"),), images=(b"x",), constitution="always")
+    assert not has_context(alone, ()) and not asks_constitution(alone, ())
+
+
+@pytest.mark.parametrize("fail_open", [False, True])
+async def test_what_could_not_be_looked_at_is_named_and_raises(*, fail_open: bool) -> None:
+    note = Finding("", 0.0, "image", "image:unread", image=0, missing="image:unread")
+    verdict = await pipeline(step(FakeStage("image", note, note), fail_open=fail_open)).moderate(Content("text"))
+    assert verdict.degraded == ("image:unread",) and not verdict.whole
+    assert verdict.action == (Action.ALLOW if fail_open else Action.REVIEW)
+
+
+async def test_a_note_raises_nothing_by_itself_and_is_no_missing_stage() -> None:
+    note = Finding("", 0.0, "image", "visual:not_scanned", missing="visual:not_scanned")
+    language = Finding("", 0.0, "image", "language:fr", missing="language:fr")
+    verdict = await pipeline(step(FakeStage("image", note, language)), on_language=Action.FLAG).moderate(Content("a"))
+    assert verdict.degraded == ("visual:not_scanned", "language:fr") and verdict.whole
+    assert verdict.action == Action.FLAG
+
+
+async def test_an_image_that_is_none_is_the_caller_s_error() -> None:
+    async def refuse(content: Content, so_far: Sequence[Finding]) -> list[Finding]:
+        raise BadInput("no image")
+
+    with pytest.raises(BadInput):
+        await pipeline(step(FakeStage("image", look=refuse))).moderate(Content("text"))
 
 
 async def test_an_adjudicator_may_lower() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -107,6 +108,24 @@ def test_a_missing_stage_and_an_unmeasured_language_only_raise(on_degraded: Acti
     for degraded, unmeasured in ((True, False), (False, True), (True, True)):
         made, _ = decide([detected(score)], book, degraded=degraded, unmeasured_language=unmeasured)
         assert made == max(plain, on_degraded)
+
+
+@pytest.mark.parametrize("raised", Action)
+def test_an_image_that_nobody_saw_is_raised_by_policy(raised: Action) -> None:
+    book = replace(policy(), on_unscanned_image=raised)
+    note = Finding("", 0.0, "image", "visual:not_scanned", missing="visual:not_scanned")
+    action, judgements = decide([note], book, degraded=False, unmeasured_language=False)
+    assert action == raised and not any(judgement.flagged for judgement in judgements)
+
+
+@pytest.mark.parametrize("asked", [Action.FLAG, Action.REVIEW, Action.BLOCK])
+def test_a_known_image_puts_its_category_at_the_line_of_its_list_s_action(asked: Action) -> None:
+    book = policy()
+    known = Finding("hate", 1.0, "image", "bank:b", final=True, calls_for=asked)
+    lowered = Finding("hate", 0.0, "context", "model", overrides=True)
+    action, judgements = decide([known, lowered], book, degraded=False, unmeasured_language=False)
+    (hate,) = [judgement for judgement in judgements if judgement.category == "hate"]
+    assert (action, hate.action, hate.score) == (asked, asked, book.thresholds["hate"].line(asked))
 
 
 FINDINGS = st.lists(

@@ -49,6 +49,7 @@ def test_a_policy_may_name_its_own_preset_and_lines(tmp_path: Path) -> None:
         preset = "strict"
         on_degraded = "block"
         on_language = "flag"
+        on_unscanned_image = "block"
         [policies.kids.categories.sexual]
         flag = 0.1
         most = "review"
@@ -62,6 +63,7 @@ def test_a_policy_may_name_its_own_preset_and_lines(tmp_path: Path) -> None:
     """
     made = load(tmp_path, text)
     kids, default = made["kids"], made["default"]
+    assert kids.on_unscanned_image == Action.BLOCK
     assert (kids.preset, kids.on_degraded, kids.on_language) == ("strict", Action.BLOCK, Action.FLAG)
     sexual = kids.thresholds["sexual"]
     assert (sexual.flag, sexual.review, sexual.most, sexual.max_lowering) == (0.1, 0.5, Action.REVIEW, 0.0)
@@ -191,3 +193,16 @@ def test_a_stream_table_says_how_growing_texts_are_treated(tmp_path: Path) -> No
 def test_a_wrong_stream_table_is_refused(tmp_path: Path, table: str) -> None:
     with pytest.raises(PolicyInvalid, match="policy other, stream"):
         load(tmp_path, other=f"[stream]\n{table}\n")
+
+
+@pytest.mark.parametrize("given", ["allow", "review", "block"])
+def test_what_becomes_of_images_that_nobody_saw_is_the_settings_where_no_policy_says(
+    given: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "thresholds.toml"
+    path.write_text("[policies.default]\n[policies.own]\non_unscanned_image = 'flag'\n", encoding="utf-8")
+    book = load_policies(path, None, LINES, "digest", "balanced", given)
+    assert book.get("default").on_unscanned_image.wire == given
+    assert book.get("own").on_unscanned_image == Action.FLAG
+    plain = load_policies(path, None, LINES, "digest", "balanced")
+    assert (book.get("default").version == plain.get("default").version) == (given == "allow")

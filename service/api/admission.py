@@ -27,6 +27,7 @@ JUDGED_PATHS = frozenset(
 )
 DEADLINE_HEADER = b"x-weir-deadline-ms"
 BODIES = 32  # bytes of all bodies in flight, as a multiple of the largest one that is taken
+IMAGE_BODIES = 2  # and of the largest with images: each is in memory about four times over while it is read
 PROBE_S = 0.05  # between two looks at how late the event loop is
 PROBES = 8  # the least of so many counts: a pause is not a queue
 TELL_EVERY_S = 5.0  # the log's line on refusals, since one for each would cost more than the refusal
@@ -75,10 +76,13 @@ class Lateness:
 class Admission:
     """Counts what is in flight and says no in time. For one event loop."""
 
-    def __init__(self, *, max_wait_s: float, max_body_bytes: int) -> None:
-        """`max_wait_s`: a request that would wait longer is refused, whatever its own deadline allows."""
+    def __init__(self, *, max_wait_s: float, most_bytes: int) -> None:
+        """`max_wait_s`: a request that would wait longer is refused, whatever its own deadline allows.
+
+        `most_bytes` of all bodies in flight; one body alone is taken whatever its size.
+        """
         self._max_wait_s = max_wait_s
-        self._most_bytes = BODIES * max_body_bytes
+        self._most_bytes = most_bytes
         self._lateness = Lateness()
         self._refused = 0
         self._told = -math.inf
@@ -94,15 +98,24 @@ class Admission:
         self._lateness.arm()
         wait = load.expected_wait_s + self._lateness.seconds
         limit = self._max_wait_s if deadline_s is None else min(self._max_wait_s, deadline_s)
-        full = self.requests >= load.capacity or (self.bytes and self.bytes + size > self._most_bytes)
-        if full or wait > limit:
+        if self.requests >= load.capacity or wait > limit:
             raise self._refusal(wait)
-        self.requests += 1
+        with self.held(size, wait):
+            self.requests += 1
+            try:
+                yield
+            finally:
+                self.requests -= 1
+
+    @contextmanager
+    def held(self, size: int, wait: float = 0.0) -> Iterator[None]:
+        """Hold the place of a body of so many bytes; raises Overloaded if there is none."""
+        if self.bytes and self.bytes + size > self._most_bytes:
+            raise self._refusal(wait)
         self.bytes += size
         try:
             yield
         finally:
-            self.requests -= 1
             self.bytes -= size
 
     def _refusal(self, wait: float) -> Overloaded:

@@ -15,8 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Validatio
 from pydantic_core import PydanticCustomError
 from starlette.requests import ClientDisconnect, Request
 
+from service.api.image_bodies import size_without_images
 from service.config import CONCURRENT_ITEMS
-from service.errors import BadInput, EmptyInput, InvalidJson, TextTooLong, Unsupported
+from service.errors import BadInput, BodyTooLarge, EmptyInput, InvalidJson, TextTooLong, Unsupported
 
 Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")
@@ -41,7 +42,9 @@ def _to_parts(value: object) -> object:
         if not isinstance(part, dict):
             raise PydanticCustomError("text_type", "Each part must be an object with a type and a text.")
         if part.get("type", "text") != "text":
-            raise PydanticCustomError("unsupported_input", "Only parts of type text are judged.")
+            raise PydanticCustomError(
+                "unsupported_input", "Only parts of type text stand here; images go into `images`."
+            )
     return value
 
 
@@ -68,11 +71,11 @@ def join(parts: Sequence[TextPart]) -> str:
     return parts[0].text if len(parts) == 1 else "\n".join(part.text for part in parts)
 
 
-def check_text(text: str, limit: int, param: str) -> str:
-    """The text, if there is something in it and not too much."""
+def check_text(text: str, limit: int, param: str, *, may_be_empty: bool = False) -> str:
+    """The text, if there is something in it, or something else beside it, and not too much."""
     if len(text) > limit:
         raise TextTooLong(f"The text is over {limit} characters.", param=param)
-    if not text or text.isspace():
+    if not may_be_empty and (not text or text.isspace()):
         raise EmptyInput("There is no text to judge.", param=param)
     return text
 
@@ -80,6 +83,9 @@ def check_text(text: str, limit: int, param: str) -> str:
 async def read_json(request: Request) -> Any:
     """The body as JSON, whatever its Content-Type says. Half a surrogate pair is taken: it is judged, not refused."""
     raw = await request.body()
+    most: int = request.app.state.runtime.settings.max_body_bytes
+    if len(raw) > most and size_without_images(raw, most) > most:
+        raise body_too_large(most, "without its images")
     try:
         return json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except UnicodeDecodeError:
@@ -161,6 +167,11 @@ class _Watch:
         self._soon.cancel()
         if self._task is not None:
             self._task.cancel()
+
+
+def body_too_large(limit: int, of_what: str = "") -> BodyTooLarge:
+    """The error for a body over the limit, or for that part of it."""
+    return BodyTooLarge(f"The body is over {limit} bytes{of_what and ' '}{of_what}.")
 
 
 def _refuse_constant(name: str) -> Never:

@@ -18,7 +18,8 @@ from service.api.auth import Caller
 from service.api.body import parse, read_json, while_connected
 from service.api.constitution_replies import chain_reply, principle_reply, rounds_reply, training_record
 from service.api.errors import json_response
-from service.api.native import POLICY_HEADER, ModerateRequest, to_content, to_reply
+from service.api.image_input import with_images
+from service.api.native import POLICY_HEADER, ModerateRequest, cost_of, to_content, to_reply
 from service.api.quota import charge
 from service.api.schema import ErrorReply, takes
 from service.constitution.reviser import DEFAULT_ROUNDS, MOST_ROUNDS
@@ -55,8 +56,9 @@ async def evaluate(request: Request) -> Response:
     wanted = parse(EvaluateRequest, await read_json(request))
     limit = runtime.settings.max_text_chars
     content = to_content(wanted, request.state.caller, request.headers.get(POLICY_HEADER), limit)
-    await charge(request, 1)
+    await charge(request, cost_of(wanted))
     request.state.chars = len(content.text)
+    content = await while_connected(request, with_images(runtime, content, wanted.image_sources()))
     verdict = await while_connected(request, runtime.moderate(content))
     request.state.action = verdict.action.wire
     parts = runtime.parts

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.admission import JUDGED_PATHS, Admission, deadline_of
+from service.api.admission import BODIES, IMAGE_BODIES, JUDGED_PATHS, Admission, deadline_of
 from service.api.auth import authorize
+from service.api.body import body_too_large
 from service.api.errors import error_response
 from service.api.google import BATCH_PATH, is_google
+from service.api.image_bodies import takes_images
 from service.api.quota import quota_headers, refuse_at_once
 from service.api.request_ids import RequestIds
 from service.api.socket_edge import CLIENT_GONE, Recorded, SocketEdge
 from service.config import Settings
-from service.errors import BodyTooLarge, DeadlineExceeded, Draining, Overloaded, RateLimited, WeirError
+from service.errors import DeadlineExceeded, Draining, Overloaded, RateLimited, WeirError
 from service.log import describe
 
 if TYPE_CHECKING:
@@ -57,7 +59,11 @@ class Edge:
         self._keys = settings.caller_keys
         self._max_body_bytes = settings.max_body_bytes
         self._budget_s = settings.request_budget_s
-        self._admission = Admission(max_wait_s=settings.max_wait_s, max_body_bytes=settings.max_body_bytes)
+        self._image_body_bytes = max(settings.image_body_bytes, settings.max_body_bytes)
+        self._admission = Admission(
+            max_wait_s=settings.max_wait_s,
+            most_bytes=BODIES * settings.max_body_bytes + IMAGE_BODIES * settings.image_body_bytes,
+        )
         self._max_stream_bytes = settings.max_body_bytes + settings.max_stream_chars * STREAM_BYTES
         self._routes = routes
         self._sockets = SocketEdge(app, settings, self._record)
@@ -67,19 +73,20 @@ class Edge:
         if scope["type"] != "http":
             await (self._sockets if scope["type"] == "websocket" else self._app)(scope, receive, send)
             return
-        most_bytes = self._most_bytes(scope["path"])
+        size = _announced(scope["headers"])
+        most_bytes = self._most_bytes(scope["path"], size)
         exchange = _Exchange(scope, receive, send, most_bytes)
         tracing = scope["app"].state.runtime.tracing
         if tracing is None or scope["path"] in OPEN_PATHS:
-            await self._serve(scope, exchange, most_bytes)
+            await self._serve(scope, exchange, size, most_bytes)
             return
         with tracing.request(scope["method"], scope["headers"]) as tell:
-            await self._serve(scope, exchange, most_bytes)
+            await self._serve(scope, exchange, size, most_bytes)
             tell(self._facts(scope, exchange))
 
-    async def _serve(self, scope: Scope, exchange: _Exchange, most_bytes: int) -> None:
+    async def _serve(self, scope: Scope, exchange: _Exchange, size: int | None, most_bytes: int) -> None:
         try:
-            with self._admit(scope, most_bytes):
+            with self._admit(scope, size, most_bytes):
                 await self._answer(scope, exchange)
         except WeirError as error:
             await exchange.fail(error)
@@ -112,13 +119,16 @@ class Edge:
         response = await endpoint(Request(scope, exchange.receive, exchange.send))
         await response(scope, exchange.receive, exchange.send)
 
-    def _most_bytes(self, path: str) -> int:
+    def _most_bytes(self, path: str, size: int | None) -> int:
         if path == STREAM_PATH:
             return self._max_stream_bytes
+        # Only one that is announced, so that nobody's place is held for what may never come.
+        if size is not None and takes_images(path):
+            return self._image_body_bytes
         return self._max_body_bytes * (BATCH_BODIES if path == BATCH_PATH else 1)
 
-    def _admit(self, scope: Scope, most_bytes: int) -> AbstractContextManager[None]:
-        """Refuse what need not be read: a draining service, a bad key, an announced size over the limit, an overload.
+    def _admit(self, scope: Scope, size: int | None, most_bytes: int) -> AbstractContextManager[None]:
+        """Refuse what need not be read: a draining service, a bad key, an announced `size` over the limit, an overload.
 
         What is to be judged holds its place within the context that comes back.
         """
@@ -133,12 +143,11 @@ class Edge:
             caller = scope["state"]["caller"] = authorize(scope["headers"], self._keys, query)
             if path in JUDGED_PATHS:
                 refuse_at_once(runtime.limits, caller, scope["state"])
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        size = int(length[:20]) if length.isdigit() else None
         if size is not None and size > most_bytes:
             raise body_too_large(most_bytes)
         if path not in JUDGED_PATHS or scope["method"] != "POST":
-            return nullcontext()
+            large = size is not None and size > self._max_body_bytes and takes_images(path)
+            return self._admission.held(size or 0) if large else nullcontext()
         deadline_s = deadline_of(scope["headers"], self._budget_s)
         if deadline_s is not None:
             scope["state"]["deadline_s"] = deadline_s
@@ -175,6 +184,12 @@ class Edge:
         facts = {"route": self._route_of(scope), "status": exchange.status, "id": exchange.ids.inside}
         facts.update((key, state[key]) for key in ("action", "chars", "items", "code") if key in state)
         return facts
+
+
+def _announced(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """The size that a request says its body has."""
+    length = next((value for name, value in headers if name == b"content-length"), b"")
+    return int(length[:20]) if length.isdigit() else None
 
 
 class _Exchange:
@@ -215,8 +230,3 @@ class _Exchange:
             raise RuntimeError("the reply failed after it had begun") from None
         response = error_response(self._scope["path"], error, self.ids.outside)
         await response(self._scope, self._receive, self.send)
-
-
-def body_too_large(limit: int) -> BodyTooLarge:
-    """The error for a body over the limit."""
-    return BodyTooLarge(f"The body is over {limit} bytes.")

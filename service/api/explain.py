@@ -15,6 +15,13 @@ _OUTCOME = {
     Action.BLOCK: "Blocked",
 }
 NOTABLE = 0.005  # below it two digits show 0.00
+_OF_IMAGES = {
+    "visual:not_scanned": "Nothing here looks for nudity or gore in images; they were compared and read only.",
+    "visual:partial": "The image classifier has not seen all there is.",
+    "image:undecodable": "An image is damaged and could not be opened.",
+    "image:unread": "There is writing in an image that could not be read.",
+    "image:partial": "An animation has frames that were not looked at.",
+}
 MOST_OTHERS = 3  # further categories named in a sentence; all of them stand in `categories`
 
 
@@ -32,8 +39,10 @@ def explain(verdict: Verdict) -> str:
 def _flagged(verdict: Verdict, top: Judgement) -> str:
     stages = sorted({f.stage for f in verdict.findings if f.category == top.category and not f.overrides})
     seen = f", seen by the {' and '.join(stages)} stage{'s' * (len(stages) > 1)}" if stages else ""
+    about = max((f for f in verdict.findings if f.category == top.category), key=lambda f: f.score, default=None)
+    subject = "text" if about is None or about.image is None else "image"
     sentence = (
-        f"{_OUTCOME[verdict.action]}: the text looks like {CATEGORIES[top.category].phrase} ({_line(top)}{seen})."
+        f"{_OUTCOME[verdict.action]}: the {subject} looks like {CATEGORIES[top.category].phrase} ({_line(top)}{seen})."
     )
     others = sorted((j for j in verdict.judgements if j.flagged and j is not top), key=lambda j: -j.score)
     if others:
@@ -60,21 +69,24 @@ def _adjusted(verdict: Verdict, top: Judgement) -> list[str]:
 
 def _principles(verdict: Verdict) -> list[str]:
     """Which principles of the constitution call for an action, by their ids."""
-    names = dict.fromkeys(f.reason.split(":")[1] for f in verdict.findings if f.calls_for > Action.ALLOW)
+    names = dict.fromkeys(
+        f.reason.split(":")[1] for f in verdict.findings if f.calls_for > Action.ALLOW and not f.category
+    )
     return [f"Against the constitution: {', '.join(names)}."] if names else []
 
 
 def _limits(verdict: Verdict) -> list[str]:
     """What the verdict lacks, and that it is stricter for it."""
-    stages = [entry for entry in verdict.degraded if not entry.startswith("language")]
+    stages = [entry for entry in verdict.degraded if ":" not in entry]
     sentences = []
-    if len(stages) != len(verdict.degraded):
+    if any(entry.startswith("language:") for entry in verdict.degraded):
         sentences.append(
             f"The text seems to be in a language ({verdict.language}) that the model was not measured on, "
             "so its scores are less certain."
         )
     if stages:
         sentences.append(f"Without a result from: {', '.join(stages)} (failed or out of time).")
+    sentences += [said for entry, said in _OF_IMAGES.items() if entry in verdict.degraded]
     asked = (*(j.action for j in verdict.judgements), *(f.calls_for for f in verdict.findings))
     called_for = max(asked, default=Action.ALLOW)
     if verdict.action > called_for:

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from service.api.auth import Caller
 from service.api.body import each, parse, read_json, while_connected
 from service.api.errors import json_response
+from service.api.image_input import with_images
 from service.api.native import POLICY_HEADER, ModerateRequest, to_content
 from service.api.schema import ErrorReply, FeedbackReply, takes
 from service.errors import BadInput, EmptyInput, TooManyItems, WeirError
@@ -105,6 +106,7 @@ async def _take(runtime: Runtime, caller: Caller, header_policy: str | None, bod
     content: Content | None = None
     if wanted.content is not None:
         content = to_content(wanted.content, caller, header_policy, runtime.settings.max_text_chars)
+        content = await with_images(runtime, content, wanted.content.image_sources())
     if wanted.receipt is not None:
         receipt = runtime.feedback.open(wanted.receipt, content)
         caller.choose_policy(receipt.policy)  # Forbidden, for a key that is bound to others

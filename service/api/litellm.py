@@ -8,7 +8,7 @@ a reply that could not be judged is an error, never an action.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,13 @@ from starlette.responses import Response
 from service.api.body import each, parse, read_json, while_connected
 from service.api.errors import json_response
 from service.api.litellm_reply import Ask, ReplyJudge
-from service.api.litellm_request import GuardrailRequest, to_conversation, tool_texts
+from service.api.litellm_request import GuardrailRequest, sources_of, to_conversation, tool_texts
+from service.api.prompt_images import check_size, judging, load_prompt
 from service.api.prompt_turns import Prompt
 from service.api.relay import POLICY_HEADER
 from service.api.schema import GuardrailReply, takes
 from service.api.segment_memo import SegmentMemo
-from service.errors import Overloaded, ScorerFailed
+from service.errors import BadInput, Overloaded, ScorerFailed
 from service.policy import Policy
 from service.stream_rules import holds_back
 from service.taxonomy import CATEGORIES, Action
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 PATH = "/beta/litellm_basic_guardrail_api"
 ASK_AGAIN_S = 0.1
+_NO_IMAGE = "It holds an image that cannot be judged here."
 
 
 class Busy(Overloaded):
@@ -74,15 +76,19 @@ async def _judge_prompt(
     """The newest turn's texts in the light of the turns before, and these alone, as they were judged then."""
     found, rules = to_conversation(wanted), policy.stream
     if found.unjudged and not rules.allow_unjudged_parts:
-        return _blocked("It holds an image or another part that is not text, which is not judged here.", "prompt"), None
+        return _blocked("It holds a part that is neither text nor an image, which is not judged here.", "prompt"), None
     system = tuple(Turn(text, "system") for text in found.instructions)
-    prompt = Prompt(found.turns, len(found.turns) - found.newest, system)
-    contents = prompt.contents(policy.name, judge_system=rules.judge_system)
-    budget_s = runtime.settings.request_budget_s
-    judge, count = _patient(runtime.judge, budget_s), _patient(runtime.moderate, budget_s)
-    newest = [partial(count, content) for content in contents[: prompt.newest]]
-    earlier = [partial(memo.recall, content, policy.version, judge) for content in contents[prompt.newest :]]
-    verdicts = await each([*newest, *earlier])
+    prompt = Prompt(found.turns, len(found.turns) - found.newest, system, found.images)
+    check_size(prompt, runtime.settings.max_body_bytes)
+    budget_s, allow = runtime.settings.request_budget_s, rules.allow_unjudged_parts
+    count = _patient(runtime.moderate, budget_s)
+    recall = partial(memo.recall, policy_version=policy.version, judge=_patient(runtime.judge, budget_s))
+    try:
+        parts = await load_prompt(runtime, prompt, policy.name, judge_system=rules.judge_system, allow_unjudged=allow)
+        asked = [(part, count if part.newest else recall) for part in parts]
+        verdicts = await each(judging(asked, allow_unjudged=allow))
+    except BadInput:  # an error would be the operator's to let through, and whoever sends such an image chooses it
+        return _blocked(_NO_IMAGE, "prompt"), None
     if stops := [verdict for verdict in verdicts if holds_back(verdict, rules)]:
         return _blocked(_reason(stops), "prompt"), max(stops, key=_strictness)
     return {"action": "NONE"}, max(verdicts, key=_strictness, default=None)
@@ -103,11 +109,29 @@ async def _judge_reply(
     strictest = max((text.strictest for text in judged if text.strictest), key=_strictness, default=None)
     if stops := [text.stopped for text in judged if text.stopped]:
         return {**_blocked(_reason(stops), "reply"), **held}, max(stops, key=_strictness)
-    if wanted.images and not policy.stream.allow_unjudged_parts:
-        return {**_blocked("It holds an image, which is not judged here.", "reply"), **held}, strictest
+    if wanted.images and (refusal := await _judge_reply_images(wanted.images, runtime, policy)) is not None:
+        return {**_blocked(refusal, "reply"), **held}, strictest
     if [text.text for text in shown] != texts:
         return {"action": "GUARDRAIL_INTERVENED", "texts": [text.text for text in shown], **held}, strictest
     return {"action": "NONE", **held}, strictest
+
+
+async def _judge_reply_images(images: Sequence[Any], runtime: Runtime, policy: Policy) -> str | None:
+    """Why images of a reply are held back; None where they are not."""
+    allow = policy.stream.allow_unjudged_parts
+    count = _patient(runtime.moderate, runtime.settings.request_budget_s)
+    strings = [value for value in images if isinstance(value, str)]
+    if len(strings) < len(images) and not allow:
+        return _NO_IMAGE
+    turns = tuple(Turn("", "assistant") for _ in strings)
+    prompt = Prompt(turns, len(turns), images={n: sources_of([value]) for n, value in enumerate(strings)})
+    try:
+        parts = await load_prompt(runtime, prompt, policy.name, judge_system=False, allow_unjudged=allow)
+        verdicts = await each(judging([(part, count) for part in parts], allow_unjudged=allow))
+    except BadInput:
+        return _NO_IMAGE
+    stops = [verdict for verdict in verdicts if holds_back(verdict, policy.stream)]
+    return _reason(stops) if stops else None
 
 
 def _blocked(reason: str, what: str) -> dict[str, Any]:
@@ -119,6 +143,8 @@ def _reason(stops: Iterable[Verdict]) -> str:
     """Why, for an end user: no numbers, nothing quoted. ScorerFailed where a missing stage is all there is to say."""
     strictest = max(stops, key=_strictness)
     if strictest.action < Action.BLOCK and not strictest.whole:
+        if all(":" in entry for entry in strictest.degraded):  # no stage: an image that is damaged or unreadable
+            return _NO_IMAGE
         raise ScorerFailed("A stage could not judge, and the policy lets nothing pass unjudged.")
     if strictest.top is None:
         return "The content policy does not let it pass."

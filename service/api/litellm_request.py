@@ -7,17 +7,19 @@ in `texts`, and with its role in `structured_messages`; what stands in one of th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.image_input import ImageSource
 from service.errors import BadInput
 from service.types import ROLES, Turn
 
 OPERATOR_ROLES = ("system", "developer")
 TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
+IMAGE_PARTS = ("image_url", "input_image")
 
 
 class GuardrailRequest(BaseModel):
@@ -47,35 +49,56 @@ class GuardrailRequest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The request side: turns in order, what an operator wrote apart, and whether something in it has no text.
+    """The request side: turns in order, what an operator wrote apart, and whether something in it cannot be judged.
 
-    `newest` is where the turns after the last answer begin: they are what the model is about to answer.
+    `newest` is where the turns after the last answer begin: they are what the model is about to answer. `images` are
+    those of the turns in these places.
     """
 
     turns: tuple[Turn, ...]
     newest: int
     instructions: tuple[str, ...]
     unjudged: bool
+    images: Mapping[int, tuple[ImageSource, ...]]
 
 
 def to_conversation(request: GuardrailRequest) -> Conversation:
-    """Every text with its role; texts that no message holds are a user's."""
+    """Every text and image with its role; those that no message holds are a user's."""
     messages = [message for message in request.structured_messages or () if isinstance(message, Mapping)]
-    spoken = [Turn(text, _role(message)) for message in messages for text in _texts_of(message)]
-    known = {turn.text for turn in spoken}
-    spoken += [Turn(text, "user") for text in request.texts or () if text not in known]
-    spoken += [Turn(text, "assistant") for text in tool_texts(request.tool_calls or ()) if text not in known]
-    turns = tuple(turn for turn in spoken if turn.role not in OPERATOR_ROLES and turn.text.strip())
+    known = {text for message in messages for text in _texts_of(message)}
+    spoken: list[tuple[Turn, list[str]]] = []
+    for message in messages:
+        spoken += _together(list(_texts_of(message)), images_of(message), _role(message))
+    apart = {value for _, images in spoken for value in images}
+    images = [value for value in request.images or () if isinstance(value, str) and value not in apart]
+    spoken += _together([text for text in request.texts or () if text not in known], images, "user")
+    calls = [text for text in tool_texts(request.tool_calls or ()) if text not in known]
+    spoken += _together(calls, [], "assistant")
+    judged = [(turn, of) for turn, of in spoken if turn.role not in OPERATOR_ROLES and (turn.text.strip() or of)]
+    turns = tuple(turn for turn, _ in judged)
     answers = [place for place, turn in enumerate(turns) if turn.role == "assistant"]
-    instructions = [turn.text for turn in spoken if turn.role in OPERATOR_ROLES]
+    instructions = [turn.text for turn, _ in spoken if turn.role in OPERATOR_ROLES]
     instructions += [text for tool in request.tools or () for text in _strings(tool)]
-    unjudged = bool(request.images) or any(_has_other_parts(message) for message in messages)
+    unjudged = any(_has_other_parts(message) for message in messages)
+    unjudged |= any(turn.role in OPERATOR_ROLES and of for turn, of in spoken)
+    unjudged |= any(not isinstance(value, str) for value in request.images or ())
     return Conversation(
         turns,
         _newest(turns, answers),
         tuple(text for text in instructions if text.strip()),
         unjudged,
+        {n: sources_of(of) for n, (_, of) in enumerate(judged) if of},
     )
+
+
+def sources_of(images: Iterable[str]) -> tuple[ImageSource, ...]:
+    """Data URLs and addresses, to be loaded."""
+    return tuple(ImageSource(value, "images") for value in images)
+
+
+def _together(texts: list[str], images: list[str], role: str) -> list[tuple[Turn, list[str]]]:
+    """Texts, each a turn; with an image they are one, so that all of it is judged together."""
+    return [(Turn("\n".join(texts), role), images)] if images else [(Turn(text, role), []) for text in texts]
 
 
 def tool_texts(calls: Sequence[Any]) -> list[str]:
@@ -130,11 +153,27 @@ def _texts_of(message: Mapping[str, Any]) -> Iterator[str]:
     yield from tool_texts(message.get("tool_calls") or ())
 
 
+def images_of(message: Mapping[str, Any]) -> list[str]:
+    """A message's images: data URLs and addresses."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    return [url for part in parts if isinstance(part, Mapping) and (url := _image_of(part)) is not None]
+
+
+def _image_of(part: Mapping[str, Any]) -> str | None:
+    if part.get("type") not in IMAGE_PARTS or part.get("file_id") is not None:
+        return None
+    given = part.get("image_url")
+    url = given.get("url") if isinstance(given, Mapping) else given
+    return url if isinstance(url, str) else None
+
+
 def _has_other_parts(message: Mapping[str, Any]) -> bool:
-    """Whether a part of the message is neither text nor refusal: an image, sound, a file."""
+    """Whether a part of the message is neither text nor an image that can be had: sound, a file."""
     content = message.get("content")
     return isinstance(content, list) and any(
-        isinstance(part, Mapping) and part.get("type", "text") not in TEXT_PARTS for part in content
+        isinstance(part, Mapping) and part.get("type", "text") not in TEXT_PARTS and _image_of(part) is None
+        for part in content
     )
 
 

@@ -1,25 +1,29 @@
-"""What of a request to Anthropic's messages is text: system, turns, and every type of content block.
+"""What of a request to Anthropic's messages is judged: system, turns, and every type of content block.
 
 Owns the blocks of requests. Refuses to know how they are judged. A block of an unknown type is read for every string
-in it; what is an image or a file is refused as unjudged unless the policy allows it.
+in it; what is a file is refused as unjudged unless the policy allows it.
 """
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
-from service.api.prompt_turns import Prompt, TurnReader, is_list, is_object, to_prompt
+from service.api.image_input import ImageSource
+from service.api.prompt_turns import Prompt, TurnReader, is_image_string, is_list, is_object, to_prompt
 from service.errors import BadInput
+from service.images.data_url import media_type_of
 
 # Names, and what is readable to nobody; a thinking block comes back as the upstream signed it.
 _OPAQUE = frozenset(
     {"type", "id", "tool_use_id", "signature", "encrypted_content", "encrypted_index", "cache_control", "media_type"}
 )
+_OF_IMAGES = ("source", "data", "url", "file_id")
 _BINARY_SOURCES = {"base64": "images and files", "url": "what an address holds", "file": "files"}
 
 
 def read_prompt(body: dict[str, Any], *, allow_unjudged: bool) -> Prompt:
-    """The texts of a request; raises BadInput, and UnjudgedContent for what cannot be judged."""
+    """The texts and images of a request; raises BadInput, and UnjudgedContent for what cannot be judged."""
     system = TurnReader(allow_unjudged=allow_unjudged)
     if "system" in body:
         _read_content(body["system"], "system", "system", system)
@@ -33,10 +37,12 @@ def read_prompt(body: dict[str, Any], *, allow_unjudged: bool) -> Prompt:
         role = message.get("role")
         if role not in ("user", "assistant", "system"):
             raise BadInput("A role must be user or assistant.", param=f"messages[{place}].role")
+        begun = len(reader.turns)
         _read_content(message.get("content"), role, f"messages[{place}].content", reader)
+        reader.end_message(begun)
         if role == "assistant" and place < len(messages) - 1:  # the last one is what the reply goes on from
             newest_from = len(reader.turns)
-    return to_prompt(reader.turns, system.turns, newest_from)
+    return to_prompt(reader, system.turns, newest_from)
 
 
 def _read_content(content: object, role: str, param: str, reader: TurnReader) -> None:
@@ -55,8 +61,11 @@ def _read_block(block: dict[str, Any], role: str, param: str, reader: TurnReader
         reader.add(block.get("text"), role, f"{param}.text")
         reader.add_all(block.get("citations"), role, _OPAQUE)
         return
-    if kind in ("image", "container_upload"):
-        reader.leave_out("images" if kind == "image" else "files", param)
+    if kind == "image":
+        _read_image(block, role, param, reader)
+        return
+    if kind == "container_upload":
+        reader.leave_out("files", param)
         return
     if kind == "tool_result":
         content = block.get("content")
@@ -70,6 +79,26 @@ def _read_block(block: dict[str, Any], role: str, param: str, reader: TurnReader
             reader.leave_out(what, param)
     spoken_by = "tool" if str(kind).endswith("_result") or kind == "document" else role
     reader.add_all(_without(block, sources), spoken_by, _OPAQUE)
+
+
+def _read_image(block: dict[str, Any], role: str, param: str, reader: TurnReader) -> None:
+    """An image in base64 or at an address, and whatever else the block says."""
+    source, where = is_object(block.get("source"), f"{param}.source"), f"{param}.source"
+
+    def pin(data: bytes) -> None:
+        encoded = base64.b64encode(data).decode("ascii")
+        block["source"] = {"type": "base64", "media_type": media_type_of(data), "data": encoded}
+
+    if source.get("type") == "base64":
+        data = is_image_string(source.get("data"), f"{where}.data")
+        reader.add_image(ImageSource(data, f"{where}.data", bare=True), role)
+    elif source.get("type") == "url":
+        url = is_image_string(source.get("url"), f"{where}.url")
+        reader.add_image(ImageSource(url, f"{where}.url", pin=pin), role)
+    else:
+        reader.leave_out("an image that lies with the upstream", where)
+    rest = {name: value for name, value in {**source, **block}.items() if name not in _OF_IMAGES}
+    reader.add_all(rest, role, _OPAQUE)
 
 
 def _sources(value: object) -> Any:

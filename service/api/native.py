@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,9 +23,10 @@ from service.api.body import Parts, check_text, each, join, parse, read_json, wh
 from service.api.constitution_replies import constitution_reply
 from service.api.errors import json_response
 from service.api.explain import explain
+from service.api.image_input import ImageInput, ImageSource, with_images
 from service.api.quota import charge
 from service.api.schema import BatchReply, ErrorReply, ModerateReply, PolicyReply, takes
-from service.errors import EmptyInput, TextTooLong, TooManyItems, WeirError
+from service.errors import BadInput, EmptyInput, TextTooLong, TooManyItems, WeirError
 from service.log import describe
 from service.taxonomy import CATEGORIES
 from service.types import ROLES, Content, Depth, Finding, Turn, Verdict
@@ -58,7 +60,7 @@ class ContextTurn(BaseModel):
 
 
 class ModerateRequest(BaseModel):
-    """One text to judge, with what was said before it."""
+    """One text to judge, or images, or both, with what was said before."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -66,12 +68,17 @@ class ModerateRequest(BaseModel):
         json_schema_extra={"example": {"input": "How can I help you today?", "context": [], "role": "assistant"}},
     )
 
-    input: Parts
+    input: Parts = Field(default_factory=list)
+    images: Annotated[list[ImageInput], FailFast()] = Field(default_factory=list)
     context: Annotated[list[ContextTurn], FailFast(), Field(max_length=MAX_TURNS)] = Field(default_factory=list)
     role: Role = ""
     policy: str | None = None
     explain: bool = True
     constitution: Depth = "off"
+
+    def image_sources(self) -> list[ImageSource]:
+        """Where the images are."""
+        return [image.source(f"images.{place}") for place, image in enumerate(self.images)]
 
 
 class BatchRequest(BaseModel):
@@ -83,8 +90,10 @@ class BatchRequest(BaseModel):
 
 
 def to_content(request: ModerateRequest, caller: Caller, header_policy: str | None, max_chars: int) -> Content:
-    """The request as what the pipeline judges, within the limits."""
-    text = check_text(join(request.input), max_chars, "input")
+    """The request as what the pipeline judges, within the limits; its images are still to be loaded."""
+    if not request.images and "input" not in request.model_fields_set:
+        raise BadInput("This field is required.", param="input")
+    text = check_text(join(request.input), max_chars, "input", may_be_empty=bool(request.images))
     context = tuple(Turn(join(turn.content), turn.role) for turn in request.context if turn.content)
     if sum(len(turn.text) for turn in context) > max_chars:
         raise TextTooLong(f"The context is over {max_chars} characters.", param="context")
@@ -94,6 +103,17 @@ def to_content(request: ModerateRequest, caller: Caller, header_policy: str | No
         constitution=request.constitution,
         scope=caller.name,
     )
+
+
+def cost_of(request: ModerateRequest) -> int:
+    """What a request is charged: a text is one, and each image is as much."""
+    return bool(request.input) + len(request.images)
+
+
+def _item_cost(item: object) -> int:
+    """The same of an item that has not been looked at yet; one that will be refused costs as much as a text."""
+    images = item.get("images") if isinstance(item, dict) else None
+    return max(1, ("input" in item) + len(images)) if isinstance(item, dict) and isinstance(images, list) else 1
 
 
 def to_reply(verdict: Verdict, *, with_explanation: bool = True) -> dict[str, Any]:
@@ -153,6 +173,10 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
     if finding.span is not None:
         found["span"] = {"start": finding.span.start, "end": finding.span.end}
+    if finding.image is not None:
+        found["image"] = finding.image
+    if finding.box is not None:
+        found["box"] = asdict(finding.box)
     return found
 
 
@@ -174,8 +198,10 @@ async def moderate(request: Request) -> Response:
     wanted = parse(ModerateRequest, await read_json(request))
     limit = runtime.settings.max_text_chars
     content = to_content(wanted, request.state.caller, request.headers.get(POLICY_HEADER), limit)
-    await charge(request, 1)
+    await charge(request, cost_of(wanted))
     request.state.chars = len(content.text)
+    if wanted.images:
+        content = await while_connected(request, with_images(runtime, content, wanted.image_sources()))
     verdict = await while_connected(request, runtime.moderate(content))
     request.state.action = verdict.action.wire
     reply = to_reply(verdict, with_explanation=wanted.explain)
@@ -198,7 +224,7 @@ async def moderate_batch(request: Request) -> Response:
         raise EmptyInput("There are no items to judge.", param="items")
     if len(items) > runtime.settings.max_items:
         raise TooManyItems(f"There are over {runtime.settings.max_items} items.", param="items")
-    await charge(request, len(items))
+    await charge(request, sum(map(_item_cost, items)))
     request.state.items = len(items)
     header_policy = request.headers.get(POLICY_HEADER)
     judge = [partial(judge_item, runtime, item, request.state.caller, header_policy) for item in items]
@@ -210,7 +236,7 @@ async def judge_item(runtime: Runtime, item: object, caller: Caller, header_poli
     try:
         wanted = parse(ModerateRequest, item)
         content = to_content(wanted, caller, header_policy, runtime.settings.max_text_chars)
-        verdict = await runtime.moderate(content)
+        verdict = await runtime.moderate(await with_images(runtime, content, wanted.image_sources()))
         reply = to_reply(verdict, with_explanation=wanted.explain)
         return reply if content.constitution == "off" else reply | await constitution_reply(runtime, content, verdict)
     except WeirError as error:
@@ -246,6 +272,7 @@ async def policy(request: Request) -> Response:
         "model": runtime.model,
         "on_degraded": found.on_degraded.wire,
         "on_language": found.on_language.wire,
+        "on_unscanned_image": found.on_unscanned_image.wire,
         "thresholds": thresholds,
     }
     return json_response(body)

@@ -35,6 +35,7 @@ def to_policy(standing: Standing, model: str, goals: Goals, draft: str | None) -
         "model": model,
         "on_degraded": policy.on_degraded.wire,
         "on_language": policy.on_language.wire,
+        "on_unscanned_image": policy.on_unscanned_image.wire,
         "draft": draft is not None,
         "thresholds": {name: to_thresholds(name, lines, goals) for name, lines in policy.thresholds.items()},
     }

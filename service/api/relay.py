@@ -22,6 +22,7 @@ from starlette.responses import Response
 from service.api.body import each, read_json, while_connected
 from service.api.errors import json_response
 from service.api.event_stream import EventStream
+from service.api.prompt_images import check_size, judging, load_prompt
 from service.api.prompt_turns import Prompt
 from service.api.reply_gate import Hooks, ReplyGate, ending_of
 from service.api.reply_steps import DONE, Event, MalformedEvent, ReplyEditor
@@ -145,9 +146,11 @@ def _conclude(
 
 
 async def _judge_prompt(runtime: Runtime, prompt: Prompt, policy: str, rules: StreamRules) -> Verdict | None:
-    """The strictest verdict on a prompt's texts; None where there is no text."""
-    contents = prompt.contents(policy, judge_system=rules.judge_system)
-    verdicts = await each([partial(runtime.moderate, content) for content in contents])
+    """The strictest verdict on a prompt's turns; None where there is nothing said. Images at addresses are pinned."""
+    check_size(prompt, runtime.settings.max_body_bytes)
+    allow = rules.allow_unjudged_parts
+    parts = await load_prompt(runtime, prompt, policy, judge_system=rules.judge_system, allow_unjudged=allow)
+    verdicts = await each(judging([(part, runtime.moderate) for part in parts], allow_unjudged=allow))
     return max(verdicts, key=lambda verdict: (holds_back(verdict, rules), verdict.action), default=None)
 
 

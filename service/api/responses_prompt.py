@@ -1,4 +1,4 @@
-"""What of a request to OpenAI's responses is text: instructions, and every type of input item.
+"""What of a request to OpenAI's responses is judged: instructions, and every type of input item.
 
 Owns the items of requests, and what of them reaches beyond this request and so is refused. Refuses to know how they
 are judged. An item of an unknown type is read for every string in it.
@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.api.prompt_turns import Prompt, TurnReader, UnjudgedContent, is_list, is_object, to_prompt
+from service.api.image_input import ImageSource
+from service.api.prompt_turns import (
+    Prompt,
+    TurnReader,
+    UnjudgedContent,
+    is_image_string,
+    is_list,
+    is_object,
+    to_prompt,
+)
 from service.api.responses_items import OPAQUE
 from service.errors import BadInput
+from service.images.data_url import to_data_url
 
 _ROLES = ("user", "assistant", "system", "developer")
 _TEXT_PARTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
-_FILES = {"input_image": "images", "input_file": "files", "input_audio": "sound", "computer_screenshot": "images"}
+_FILES = {"input_file": "files", "input_audio": "sound"}
+_IMAGES = ("input_image", "computer_screenshot")
+_OF_IMAGES = ("type", "image_url", "detail", "file_id")
 # These name texts that lie with the upstream, which were not judged here as a whole, or would be read past Weir later.
 _REACHING = {
     "previous_response_id": "an earlier response that lies with the upstream",
@@ -30,7 +42,7 @@ class BackgroundRefused(BadInput):
 
 
 def read_prompt(body: dict[str, Any], *, allow_unjudged: bool) -> Prompt:
-    """The texts of a request; raises BadInput, and UnjudgedContent for what cannot be judged."""
+    """The texts and images of a request; raises BadInput, and UnjudgedContent for what cannot be judged."""
     if body.get("background"):
         raise BackgroundRefused("A response in the background cannot be judged; ask without it.", param="background")
     for key, what in _REACHING.items():
@@ -45,16 +57,17 @@ def read_prompt(body: dict[str, Any], *, allow_unjudged: bool) -> Prompt:
     given = body.get("input", "")
     if isinstance(given, str):
         reader.add(given, "user", "input")
-        return to_prompt(reader.turns, system.turns, 0)
+        return to_prompt(reader, system.turns, 0)
     newest_from = 0
     for place, entry in enumerate(is_list(given, "input")):
         before = len(reader.turns)
         _read_item(is_object(entry, f"input[{place}]"), f"input[{place}]", reader)
+        reader.end_message(before)
         said = reader.turns[before:]
         # An assistant's turn that is the last one is what the reply goes on from: it is judged as the newest.
         if place < len(given) - 1 and said and all(turn.role == "assistant" for turn in said):
             newest_from = len(reader.turns)
-    return to_prompt(reader.turns, system.turns, newest_from)
+    return to_prompt(reader, system.turns, newest_from)
 
 
 def _read_item(item: dict[str, Any], param: str, reader: TurnReader) -> None:
@@ -70,9 +83,13 @@ def _read_item(item: dict[str, Any], param: str, reader: TurnReader) -> None:
         _read_parts(item.get("output"), "tool", f"{param}.output", reader)
     elif kind == "image_generation_call":
         if item.get("result"):
-            reader.leave_out("images", param)
+            result = is_image_string(item["result"], f"{param}.result")
+            reader.add_image(ImageSource(result, f"{param}.result", bare=True), "assistant")
         reader.add_all(item.get("revised_prompt"), "assistant", OPAQUE)
     else:
+        if kind in _IMAGES:
+            _read_image(item, "user", param, reader)
+            return
         if kind in _FILES:
             reader.leave_out(_FILES[kind], param)
         spoken_by = "tool" if str(kind).endswith("_output") else "assistant"
@@ -92,7 +109,23 @@ def _read_parts(content: object, role: str, param: str, reader: TurnReader) -> N
             reader.add_all(part.get("annotations"), role, OPAQUE)
         elif kind == "refusal":
             reader.add(part.get("refusal"), role, f"{where}.refusal")
+        elif kind in _IMAGES:
+            _read_image(part, role, where, reader)
         elif kind in _FILES:
             reader.leave_out(_FILES[kind], where)
         else:
             reader.add_all(part, role, OPAQUE)
+
+
+def _read_image(part: dict[str, Any], role: str, param: str, reader: TurnReader) -> None:
+    """An image's address, and whatever else the part says; a file that lies with the upstream cannot be judged."""
+    if part.get("file_id") is not None:
+        reader.leave_out("an image that lies with the upstream", f"{param}.file_id")
+    else:
+
+        def pin(data: bytes) -> None:
+            part["image_url"] = to_data_url(data)
+
+        where = f"{param}.image_url"
+        reader.add_image(ImageSource(is_image_string(part.get("image_url"), where), where, pin=pin), role)
+    reader.add_all({name: value for name, value in part.items() if name not in _OF_IMAGES}, role, OPAQUE)

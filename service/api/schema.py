@@ -27,14 +27,25 @@ class SpanReply(TypedDict):
     end: int
 
 
+class BoxReply(TypedDict):
+    """Pixels of the image as it is seen, upright, from its top left."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
 class FindingReply(TypedDict):
-    """What one stage saw. `reason` is the id of a rule or a model."""
+    """What one stage saw. `reason` is the id of a rule or a model; `image` is the place in `images`."""
 
     category: str
     score: float
     stage: str
     reason: str
     span: NotRequired[SpanReply]
+    image: NotRequired[int]
+    box: NotRequired[BoxReply]
 
 
 class ModerateReply(TypedDict):
@@ -121,6 +132,7 @@ class PolicyReply(TypedDict):
     model: str
     on_degraded: str
     on_language: str
+    on_unscanned_image: str
     thresholds: dict[str, dict[str, Any]]
 
 

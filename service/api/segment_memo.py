@@ -31,7 +31,12 @@ class SegmentMemo:
     async def recall(
         self, content: Content, policy_version: str, judge: Callable[[Content], Awaitable[Verdict]]
     ) -> Verdict:
-        """The verdict on this content under this version of its policy; `judge` is asked where it is not known."""
+        """The verdict on this content under this version of its policy; `judge` is asked where it is not known.
+
+        Nothing is remembered of images: lists of known ones change apart from policies.
+        """
+        if content.images:
+            return await judge(content)
         key = self._key(content, policy_version)
         known = self._outcomes.get(key)
         if known is not None:

@@ -94,7 +94,7 @@ def _parse(folder: Path, manifest: dict[str, Any]) -> Artifact:
         if name not in manifest["files"]:
             raise ArtifactInvalid(f"{folder.name}: the manifest has no digest of {name}")
     for name, expected in sorted(manifest["files"].items()):
-        digest.update(_checked_digest(folder / name, expected).encode())
+        digest.update(checked_digest(folder / name, expected).encode())
     labels = tuple(manifest["labels"])
     for label in labels:
         if label not in CATEGORIES and label not in AUXILIARY:
@@ -141,7 +141,8 @@ def _check_numbers(folder: Path, artifact: Artifact) -> None:
                 raise ArtifactInvalid(f"{folder.name}: the calibration of {name} for a {kind} does not rise")
 
 
-def _checked_digest(path: Path, expected: str) -> str:
+def checked_digest(path: Path, expected: str) -> str:
+    """The file's SHA-256; ArtifactInvalid where it is not the one that the manifest gives."""
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

@@ -1,28 +1,22 @@
-"""The store for several hosts: Redis that writes to disk before it answers and never evicts.
+"""The store for several hosts: Redis.
 
-Owns the keys and the scripts. Refuses to know what the records mean, and refuses to start against a server that
-could lose what it has acknowledged. Every change is one script, so it happens whole or not at all; each may be sent
-twice (the client tries again when a connection breaks) and counts once.
+Owns the keys and the scripts. Refuses to know what the records mean, and the connection (`redis_link`). Every change is
+one script, so it happens whole or not at all; each may be sent twice (the client tries again when a connection breaks)
+and counts once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
-
-import redis.asyncio as redis
-from redis.asyncio.client import Pipeline
-from redis.exceptions import RedisError, ResponseError
+from collections.abc import Mapping, Sequence
 
 from service.backends import record_json as form
-from service.errors import StoreRefused, StoreUnavailable
+from service.backends.redis_banks import RedisBanks
+from service.backends.redis_link import RedisLink
+from service.errors import StoreUnavailable
 from service.records import Appended, Cell, ChainKey, Event, Feedback, Version
 
-BUDGET_S = 5.0
-CONNECT_S = 2.0
 COUNTS_KEPT_S = 120 * 86_400  # a day's counts; nothing else expires
 FLUSH_MEMORY_S = 86_400
 SCAN = 1_000  # entries of a hash at a time
@@ -71,10 +65,10 @@ return 1
 class RedisStore:
     """A Store (see `records`). `open` makes one."""
 
-    def __init__(self, client: redis.Redis, *, wait_for_disk: bool) -> None:
-        """`wait_for_disk`: the server answers before it has written, so each write is followed by WAITAOF."""
-        self._client = client
-        self._wait_for_disk = wait_for_disk
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._client = client = link.client
+        self.banks = RedisBanks(link)
         self._set_feedback = client.register_script(_SET_FEEDBACK)
         self._set_version = client.register_script(_SET_VERSION)
         self._add_counts = client.register_script(_ADD_COUNTS)
@@ -84,25 +78,12 @@ class RedisStore:
     @classmethod
     async def open(cls, url: str) -> RedisStore:
         """Connect, and see that this server keeps what it acknowledges; raises StoreRefused in one sentence."""
-        try:
-            client = redis.Redis.from_url(
-                url, decode_responses=True, socket_timeout=BUDGET_S, socket_connect_timeout=CONNECT_S
-            )
-        except ValueError:
-            raise StoreRefused("WEIR_STORE_URL is not an address of a Redis.") from None
-        try:
-            async with asyncio.timeout(BUDGET_S):
-                return cls(client, wait_for_disk=await _must_wait(client))
-        except BaseException as error:
-            await client.aclose()
-            if isinstance(error, RedisError | OSError | TimeoutError):
-                raise StoreRefused("WEIR_STORE_URL: no Redis answers there.") from error
-            raise
+        return cls(await RedisLink.open(url))
 
     async def append_feedback(self, entries: Sequence[Feedback]) -> list[Appended]:
         """Keep each; several of one call are sent together."""
         results: dict[int, Appended] = {}
-        async with self._budget():
+        async with self._link.budget():
             for _ in range(MOST_TRIES):
                 left = [n for n in range(len(entries)) if n not in results]
                 if not left:
@@ -133,13 +114,13 @@ class RedisStore:
                     [_field(entry), before or "", form.write_feedback(entry), event],
                     client=write,
                 )
-            answers = await self._commit(write) if writing else []
+            answers = await self._link.commit(write) if writing else []
         return done | {n: writing[n] for n, answer in zip(writing, answers, strict=True) if answer == 1}
 
     async def feedback(self, policy: str, artifact: str, since: float = 0.0) -> list[Feedback]:
         """What was said since then, oldest first."""
         found: dict[str, Feedback] = {}
-        async with self._budget():
+        async with self._link.budget():
             async for name, body in self._client.hscan_iter(_feedback_key(policy, artifact), count=SCAN):
                 found[name] = form.read_feedback(body)
         return sorted((entry for entry in found.values() if entry.at >= since), key=lambda entry: entry.at)
@@ -149,13 +130,13 @@ class RedisStore:
         keys = [_chain_key(version.key), _trail_key(version.key.policy), _GENERATION]
         event = form.write_event(form.changed_version(version))
         values: list[str | int] = [version.number, form.write_version(version), event]
-        async with self._budget(), self._client.pipeline(transaction=False) as write:
+        async with self._link.budget(), self._client.pipeline(transaction=False) as write:
             await self._set_version(keys, values, client=write)
-            return bool((await self._commit(write))[0] == 1)
+            return bool((await self._link.commit(write))[0] == 1)
 
     async def heads(self, keys: Sequence[ChainKey]) -> tuple[int, dict[ChainKey, Version]]:
         """Generation and newest versions, of one moment."""
-        async with self._budget(), self._client.pipeline(transaction=True) as asked:
+        async with self._link.budget(), self._client.pipeline(transaction=True) as asked:
             asked.get(_GENERATION)
             for key in keys:
                 asked.lindex(_chain_key(key), -1)
@@ -165,7 +146,7 @@ class RedisStore:
 
     async def versions(self, key: ChainKey, most: int = 100) -> list[Version]:
         """The newest versions, newest first."""
-        async with self._budget():
+        async with self._link.budget():
             bodies = await self._client.lrange(_chain_key(key), -most, -1)
         return [form.read_version(key, body) for body in reversed(bodies)]
 
@@ -173,32 +154,32 @@ class RedisStore:
         """One version."""
         if number < 1:
             return None
-        async with self._budget():
+        async with self._link.budget():
             body = await self._client.lindex(_chain_key(key), number - 1)
         return form.read_version(key, body) if body else None
 
     async def trail(self, policy: str, most: int = 100) -> list[Event]:
         """The newest events, newest first."""
-        async with self._budget():
+        async with self._link.budget():
             bodies = await self._client.lrange(_trail_key(policy), -most, -1)
         return [form.read_event(body) for body in reversed(bodies)]
 
     async def generation(self) -> int:
         """How many versions were ever set."""
-        async with self._budget():
+        async with self._link.budget():
             return int(await self._client.get(_GENERATION) or 0)
 
     async def add_counts(self, owner: str, flush: int, counts: Mapping[Cell, int]) -> None:
         """Add a flush, once."""
         entries = [(_counts_key(c.policy, c.artifact, c.day), form.write_cell(c), n) for c, n in counts.items()]
         values: list[str | int] = [flush, FLUSH_MEMORY_S, COUNTS_KEPT_S, json.dumps(entries)]
-        async with self._budget():
+        async with self._link.budget():
             await self._add_counts([f"{_PREFIX}flush:{owner}"], values)
 
     async def counts(self, policy: str, artifact: str, since_day: int) -> dict[Cell, int]:
         """The counts since that day."""
         found: dict[Cell, int] = {}
-        async with self._budget():
+        async with self._link.budget():
             seconds, _ = await self._client.time()
             days = range(max(since_day, seconds // 86_400 - COUNTS_KEPT_S // 86_400), seconds // 86_400 + 2)
             async with self._client.pipeline(transaction=False) as asked:
@@ -212,56 +193,17 @@ class RedisStore:
 
     async def acquire(self, lease: str, owner: str, seconds: float) -> bool:
         """Take or keep a lease, by the server's clock."""
-        async with self._budget():
+        async with self._link.budget():
             return bool(await self._acquire([f"{_PREFIX}lease:{lease}"], [owner, int(seconds * 1000)]) == 1)
 
     async def release(self, lease: str, owner: str) -> None:
         """Give it back."""
-        async with self._budget():
+        async with self._link.budget():
             await self._release([f"{_PREFIX}lease:{lease}"], [owner])
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
-
-    @asynccontextmanager
-    async def _budget(self) -> AsyncIterator[None]:
-        """Whatever goes wrong with the server inside is one error, after BUDGET_S at the latest."""
-        try:
-            async with asyncio.timeout(BUDGET_S):
-                yield
-        except (RedisError, OSError, TimeoutError) as error:
-            raise StoreUnavailable("The store cannot be read or written now.") from error
-
-    async def _commit(self, write: Pipeline) -> list[Any]:
-        """The answers of what was written, once it is on the server's disk. WAITAOF is about its own connection."""
-        if not self._wait_for_disk:
-            return list(await write.execute())
-        write.execute_command("WAITAOF", 1, 0, int(BUDGET_S * 1000))
-        *answers, synced = await write.execute()
-        if int(synced[0]) < 1:
-            raise StoreUnavailable("The store has not written to its disk in time.")
-        return answers
-
-
-async def _must_wait(client: redis.Redis) -> bool:
-    """Whether writes are to be followed by WAITAOF; raises StoreRefused for a server that could lose them."""
-    facts: dict[str, Any] = await client.info()
-    if facts.get("maxmemory_policy", "noeviction") != "noeviction":
-        raise StoreRefused("WEIR_STORE_URL: this Redis evicts; set its maxmemory-policy to noeviction.")
-    if not int(facts.get("aof_enabled", 0)):
-        raise StoreRefused("WEIR_STORE_URL: this Redis keeps no append-only file; set its appendonly to yes.")
-    try:
-        if (await client.config_get("appendfsync")).get("appendfsync") == "always":
-            return False
-    except ResponseError:  # hosted ones forbid CONFIG
-        pass
-    release = tuple(int(part) for part in str(facts["redis_version"]).split(".")[:2])
-    if release >= (7, 2):
-        return True
-    raise StoreRefused(
-        "WEIR_STORE_URL: this Redis answers before it has written to disk; set its appendfsync to always, or use 7.2."
-    )
+        await self._link.close()
 
 
 def _feedback_key(policy: str, artifact: str) -> str:

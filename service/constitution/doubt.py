@@ -35,10 +35,10 @@ class Doubt:
 
     def __call__(self, content: Content, so_far: Sequence[Finding]) -> bool:
         """Whether the judge is to be asked."""
+        if content.constitution == "off" or (content.images and not content.text):
+            return False
         if content.constitution == "always":
             return True
-        if content.constitution == "off":
-            return False
         policy = self._policies.get(content.policy)
         return (
             near_a_line(so_far, policy)

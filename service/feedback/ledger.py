@@ -64,4 +64,8 @@ def act(policy: Policy, verdict: Verdict) -> Action:
     """The action of a policy's lines on the scores of a verdict that no stage is missing from."""
     lines = policy.thresholds
     action = max(lines[judgement.category].action(judgement.score) for judgement in verdict.judgements)
-    return max(action, policy.on_language) if verdict.degraded else action
+    if any(entry.startswith("language:") for entry in verdict.degraded):
+        action = max(action, policy.on_language)
+    if any(entry.startswith("visual:") for entry in verdict.degraded):
+        action = max(action, policy.on_unscanned_image)
+    return action

@@ -148,10 +148,11 @@ class Receipts:
 def content_mac(key: bytes, content: Content) -> bytes:
     """A keyed hash, 16 bytes, of everything about a content that a verdict depends on besides the policy."""
     text = content.text.encode("utf-8", "surrogatepass")
-    if content.context or content.role:
+    if content.context or content.role or content.images:
         parts = [content.role.encode(), text]
         for turn in content.context:
             parts += (turn.role.encode(), turn.text.encode("utf-8", "surrogatepass"))
+        parts += [b"image:" + hashlib.sha256(image).digest() for image in content.images]
         text = b"".join(b"%d:" % len(part) + part for part in parts)
     return hmac.digest(key, text, "sha256")[:MAC_BYTES]
 

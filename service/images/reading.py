@@ -37,7 +37,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One image: its size in pixels, upright, and the frames that were looked at; `partial` where some were not."""
+    """One image: its size in pixels, upright, and the frames that were looked at; `partial` where others were left."""
 
     sha256: bytes = field(repr=False)
     width: int

@@ -20,7 +20,7 @@ WAIT_S = 1.0
 
 
 def admission() -> Admission:
-    return Admission(max_wait_s=WAIT_S, max_body_bytes=100)
+    return Admission(max_wait_s=WAIT_S, most_bytes=BODIES * 100)
 
 
 def scope_of(path: str, *headers: tuple[bytes, bytes]) -> dict[str, Any]:

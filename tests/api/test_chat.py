@@ -240,11 +240,9 @@ def test_the_upstream_gets_what_was_judged_and_no_other_reading_of_it(bench: Ben
 
 
 def test_what_cannot_be_judged_is_refused(bench: Bench) -> None:
-    image: Any = [
-        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]}
-    ]
+    sound: Any = [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AA"}}]}]
     with pytest.raises(openai.BadRequestError) as caught:
-        bench.client.chat.completions.create(model="clean", messages=image)
+        bench.client.chat.completions.create(model="clean", messages=sound)
     assert caught.value.code == "unjudged_content"
 
 

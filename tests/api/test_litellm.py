@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,15 @@ from tests.fake_runtime import FakeRuntime
 
 CALM = "The ferry left at nine, and the lake was calm. "
 HARM = "Then she said how a bomb is put together from that. "
-IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+
+
+def image(words: str) -> dict[str, Any]:
+    """A part: a file whose bytes are words."""
+    return {"type": "image_url", "image_url": {"url": data_url(words)}}
+
+
+def data_url(words: str) -> str:
+    return "data:image/png;base64," + base64.b64encode(words.encode()).decode()
 
 
 def under(runtime: FakeRuntime, rules: StreamRules) -> FakeRuntime:
@@ -90,15 +99,51 @@ async def test_what_an_operator_wrote_is_judged_if_the_policy_says_so(runtime: F
         assert (await ask(client, "request", texts=["Hi"], tools=tools))["action"] == "BLOCKED"
 
 
-@pytest.mark.parametrize("fields", [{"images": ["https://x/a.png"]}, said(("user", [IMAGE]))])
-async def test_an_image_is_blocked_unless_the_policy_lets_it_pass(runtime: FakeRuntime, fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"images": ["https://x/a.png"]},
+        {"images": ["data:image/png;base64,A"]},
+        {"images": [data_url("<svg")], "texts": ["Hi"]},
+        said(("user", [{"type": "input_audio", "input_audio": {}}, image("calm")])),
+        said(("user", [{"type": "input_image", "file_id": "image"}])),
+        said(("system", [image("calm")]), ("user", "Hi")),
+        {"images": [data_url(f"calm {n}") for n in range(5)]},
+    ],
+)
+async def test_an_image_that_cannot_be_judged_is_blocked_unless_the_policy_lets_it_pass(
+    runtime: FakeRuntime, fields: dict[str, Any]
+) -> None:
     async with client_of(runtime) as client:
         reply = await ask(client, "request", **fields)
         assert reply["action"] == "BLOCKED" and "image" in reply["blocked_reason"]
         assert (await ask(client, "response", texts=["Hi"], images=["x"]))["action"] == "BLOCKED"
+    if len(fields.get("images", ())) > 4:
+        return  # a limit is no policy
     async with client_of(under(runtime, StreamRules(allow_unjudged_parts=True))) as client:
         assert (await ask(client, "request", **fields))["action"] == "NONE"
         assert (await ask(client, "response", texts=["Hi"], images=["x"]))["action"] == "NONE"
+
+
+async def test_an_image_is_judged_with_the_texts_of_its_turn(client: httpx.AsyncClient, runtime: FakeRuntime) -> None:
+    parts = [{"type": "text", "text": "look"}, image("calm")]
+    fields = {**said(("user", parts), ("assistant", "Yes."), ("user", "And?")), "images": [data_url("calm")]}
+    assert await ask(client, "request", **fields) == {"action": "NONE"}
+    assert [(content.text, content.images) for content in runtime.seen if content.images] == [("look", (b"calm",))]
+    assert await ask(client, "request", texts=["Hi"], images=[data_url("calm"), data_url("calm 2")]) == {
+        "action": "NONE"
+    }
+    assert (runtime.seen[-1].text, len(runtime.seen[-1].images)) == ("Hi", 2)
+
+
+async def test_a_harmful_or_damaged_image_is_blocked_on_either_side(client: httpx.AsyncClient) -> None:
+    for words, reason in (("a bomb", "looks like"), ("damaged", "cannot be judged")):
+        for fields in (said(("user", [image(words)])), {"images": [data_url(words)], "texts": ["Hi"]}):
+            reply = await ask(client, "request", **fields)
+            assert reply["action"] == "BLOCKED" and reason in reply["blocked_reason"]
+        reply = await ask(client, "response", texts=["Hi"], images=[data_url(words)])
+        assert reply["action"] == "BLOCKED" and reason in reply["blocked_reason"]
+    assert (await ask(client, "response", texts=["Hi"], images=[data_url("calm")]))["action"] == "NONE"
 
 
 async def test_what_is_not_whole_yet_is_held(client: httpx.AsyncClient) -> None:

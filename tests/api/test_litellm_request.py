@@ -48,8 +48,9 @@ def test_what_no_message_holds_is_a_users() -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        {"images": ["data:image/png;base64,AA=="]},
-        {"structured_messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+        {"images": [{"url": "data:image/png;base64,AA=="}]},
+        {"structured_messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"file": "x"}}]}]},
+        {"structured_messages": [{"role": "system", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
         {"structured_messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
     ],
 )

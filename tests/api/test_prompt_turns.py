@@ -55,11 +55,11 @@ def test_every_block_of_a_message_is_read(block: dict[str, Any], role: str, word
 @pytest.mark.parametrize(
     "block",
     [
-        {"type": "image", "source": {"type": "base64", "data": "eA=="}},
+        {"type": "image", "source": {"type": "file", "file_id": "f"}},
         {"type": "document", "source": {"type": "base64", "data": "eA=="}},
         {"type": "document", "source": {"type": "url", "url": "https://example.org"}},
         {"type": "container_upload", "file_id": "f"},
-        {"type": "tool_result", "content": [{"type": "image", "source": {}}]},
+        {"type": "tool_result", "content": [{"type": "image", "source": {"type": "file"}}]},
         {"type": "of_tomorrow", "deep": [{"source": {"type": "file", "file_id": "f"}}]},
     ],
 )
@@ -92,12 +92,11 @@ def test_every_item_of_a_response_is_read(item: dict[str, Any], expected: tuple[
 @pytest.mark.parametrize(
     "body",
     [
-        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
+        {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "x"}]}]},
         {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]},
-        {"input": [{"type": "function_call_output", "output": [{"type": "input_image"}]}]},
-        {"input": [{"type": "computer_call_output", "output": {"type": "computer_screenshot"}}]},
+        {"input": [{"type": "function_call_output", "output": [{"type": "input_image", "file_id": "x"}]}]},
+        {"input": [{"type": "computer_call_output", "output": {"type": "computer_screenshot", "file_id": "x"}}]},
         {"input": [{"type": "item_reference", "id": "x"}]},
-        {"input": [{"type": "image_generation_call", "result": "eA=="}]},
         {"input": "x", "previous_response_id": "r"},
         {"input": "x", "conversation": "c"},
         {"input": "x", "prompt": {"id": "p"}},
@@ -126,6 +125,81 @@ def test_turns_before_the_last_reply_are_earlier_ones() -> None:
     prompt = responses_prompt.read_prompt({"input": items}, allow_unjudged=False)
     assert (prompt.newest, [turn.text for turn in prompt.turns]) == (1, ["a", "b", "c"])
     assert responses_prompt.read_prompt({"input": items[:2]}, allow_unjudged=False).newest == 2
+
+
+PNG = "data:image/png;base64,eA=="
+ASIDE = "https://cdn.example.org/a.png"
+
+
+def test_an_image_is_judged_with_the_texts_of_its_message() -> None:
+    parts = [
+        {"type": "text", "text": "look"},
+        {"type": "image_url", "image_url": {"url": PNG, "detail": "low"}},
+        {"type": "text", "text": "at this"},
+        {"type": "image_url", "image_url": {"url": ASIDE, "alt": "words"}},
+    ]
+    body = {
+        "messages": [message(*parts[:1]), {"role": "assistant", "content": "ok"}, message(*parts), message(*parts[:1])]
+    }
+    prompt = chat_prompt.read_prompt(body, allow_unjudged=False)
+    assert said(prompt) == [
+        ("user", "look"),
+        ("assistant", "ok"),
+        ("user", "look\nat this\nalt\nwords"),
+        ("user", "look"),
+    ]
+    assert [(place, [source.value for source in of]) for place, of in prompt.images.items()] == [(2, [PNG, ASIDE])]
+    contents = prompt.contents("kids", judge_system=False, images={2: (b"x", b"y")})
+    assert [(content.text[:4], content.images) for content in contents[:2]] == [("look", (b"x", b"y")), ("look", ())]
+    prompt.images[2][1].pin(b"GIF8")  # type: ignore[misc]
+    assert parts[3]["image_url"] == {"url": "data:image/gif;base64,R0lGOA==", "alt": "words"}
+
+
+@pytest.mark.parametrize(
+    ("block", "role", "value"),
+    [
+        ({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "eA=="}}, "user", "eA=="),
+        ({"type": "image", "source": {"type": "url", "url": ASIDE}}, "user", ASIDE),
+        (
+            {"type": "tool_result", "content": [{"type": "image", "source": {"type": "url", "url": ASIDE}}]},
+            "tool",
+            ASIDE,
+        ),
+    ],
+)
+def test_images_of_messages(block: dict[str, Any], role: str, value: str) -> None:
+    prompt = messages_prompt.read_prompt({"messages": [message(block)]}, allow_unjudged=False)
+    assert said(prompt) == [(role, "")]
+    ((source,),) = prompt.images.values()
+    assert (source.value, source.bare) == (value, value == "eA==")
+    if source.pin is not None:
+        source.pin(b"GIF8")
+        assert "'source': {'type': 'base64', 'media_type': 'image/gif', 'data': 'R0lGOA=='}" in str(block)
+
+
+@pytest.mark.parametrize(
+    ("item", "role", "value"),
+    [
+        ({"role": "user", "content": [{"type": "input_image", "image_url": PNG}]}, "user", PNG),
+        ({"type": "function_call_output", "output": [{"type": "input_image", "image_url": ASIDE}]}, "tool", ASIDE),
+        ({"type": "computer_call_output", "output": {"type": "computer_screenshot", "image_url": PNG}}, "tool", PNG),
+        ({"type": "image_generation_call", "result": "eA=="}, "assistant", "eA=="),
+    ],
+)
+def test_images_of_responses(item: dict[str, Any], role: str, value: str) -> None:
+    prompt = responses_prompt.read_prompt({"input": [item, {"role": "user", "content": "x"}]}, allow_unjudged=False)
+    assert said(prompt) == [(role, ""), ("user", "x")]
+    assert [source.value for source in prompt.images[0]] == [value]
+
+
+def test_images_in_instructions_are_not_judged() -> None:
+    for role in ("system", "developer"):
+        body = {"messages": [message({"type": "image_url", "image_url": {"url": PNG}}, role=role)]}
+        with pytest.raises(UnjudgedContent):
+            chat_prompt.read_prompt(body, allow_unjudged=False)
+    image = {"type": "image", "source": {"type": "base64", "data": "eA=="}}
+    with pytest.raises(UnjudgedContent):
+        messages_prompt.read_prompt({"system": [image], "messages": [message(image)]}, allow_unjudged=False)
 
 
 @pytest.mark.parametrize(

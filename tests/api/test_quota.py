@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from service.backends.buckets import HostBuckets, Limiter
-from service.config import Settings, load_settings
+from service.config import Settings
+from service.environment import load_settings
 from service.errors import StartRefused
 from service.metrics import Metrics
 from tests.api.conftest import client_of

@@ -234,7 +234,7 @@ def test_what_cannot_be_judged_is_refused_in_the_dialect(bench: Bench) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         bench.openai.responses.create(model="m", input="x", previous_response_id="r")
     assert caught.value.code == "unjudged_content"
-    image: Any = [{"type": "image", "source": {"type": "url", "url": "https://example.org/x.png"}}]
+    image: Any = [{"type": "image", "source": {"type": "file", "file_id": "x"}}]
     with pytest.raises(anthropic.BadRequestError) as other:
         bench.anthropic.messages.create(model="m", max_tokens=9, messages=[{"role": "user", "content": image}])
     assert other.value.body["error"]["code"] == "unjudged_content"  # type: ignore[index]

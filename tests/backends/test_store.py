@@ -180,7 +180,7 @@ async def test_a_file_of_a_newer_version_or_of_another_kind_is_refused(tmp_path:
     path = tmp_path / "weir.db"
     store = await SqliteStore.open(path)
     assert path.stat().st_mode & 0o777 == 0o600
-    await store._call(lambda: store._db.execute("PRAGMA user_version = 99"))
+    await store._file.call(lambda: store._file.db.execute("PRAGMA user_version = 99"))
     await store.close()
     with pytest.raises(StoreRefused, match="newer version"):
         await SqliteStore.open(path)
