@@ -192,8 +192,9 @@ def _contrast_pass(options: dict[str, Any], seed: int) -> list[Row]:
     """What one pass sees of our own frames: those of some files more than once, each time drawn anew."""
     frames = [frame for frame in load_frames() if not frame.held_out]
     rows: list[Row] = []
-    for turn in range(max(options["contrast_repeats"].values())):
-        chosen = [frame for frame in frames if turn < options["contrast_repeats"].get(frame.theme, 1)]
+    usual, others = int(options["contrast_repeat"]), options["contrast_repeats"]
+    for turn in range(max(usual, *others.values())):
+        chosen = [frame for frame in frames if turn < others.get(frame.theme, usual)]
         drawn = expand(chosen, int(options["contrast_per_side"]), seed + 1000 * turn)
         rows.extend(_contrast_row(sentence, float(options["contrast_weight"])) for sentence in drawn)
     return rows
