@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from service.bank_records import WholeStore
 from service.config import Settings
@@ -25,6 +26,9 @@ from service.images.worker import Options
 from service.metrics import Metrics
 from service.stages.image import ImageStage, LanguageOf
 from service.types import Stage
+
+if TYPE_CHECKING:
+    from service.backends.onnx_image import OnnxImageScorer
 
 NEEDED = ("PIL", "pdqhash", "cv2", "rapidocr")  # what the extra `images` brings
 FETCH_S = 5.0  # for one image from its address
@@ -71,7 +75,8 @@ def can_see() -> bool:
 
 async def open_classifier(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> Classifier | None:
     """The image classifiers of the settings; None where there are none. Raises ArtifactInvalid."""
-    scorers = []
+    scorers: list[OnnxImageScorer] = []
+    categories: set[str] = set()
     for folder in settings.image_model_dir:
         # Here, so that who has none loads nothing for it.
         from service.backends.image_artifact import load_image_artifact
@@ -81,7 +86,8 @@ async def open_classifier(stack: AsyncExitStack, settings: Settings, metrics: Me
         scorer = OnnxImageScorer(artifact, metrics, budget_s=settings.request_budget_s)
         stack.push_async_callback(scorer.close)
         scorers.append(scorer)
-    return Classifier(scorers) if scorers else None
+        categories |= artifact.columns.keys()
+    return Classifier(scorers, categories) if scorers else None
 
 
 async def open_sight(

@@ -92,6 +92,7 @@ async def open_runtime(
         )
         stack.push_async_callback(runtime.close)
         runtime.sees_images = can_see()
+        runtime.visual_categories = frozenset() if sight.classifier is None else sight.classifier.categories
         runtime.image_fetcher = open_fetcher(stack, settings, metrics)
         runtime.banks = BankDesk(keep.store, None if sight.known is None else sight.known.refresh)
         runtime.upstreams = load_upstreams(settings)

@@ -98,7 +98,8 @@ def test_no_module_keeps_state(path: Path) -> None:
 
 def modules_with_torch() -> set[str]:
     """Modules of `models` that need torch, or import one that does."""
-    direct = {f"models.{path.stem}": set(imports(parse(path).body)) for path in ROOT.glob("models/*.py")}
+    sources = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.glob("models/**/*.py")}
+    direct = {name: set(imports(parse(path).body)) for name, path in sources.items()}
     found = {name for name, wanted in direct.items() if any(w.partition(".")[0] == "torch" for w in wanted)}
     while more := {name for name, wanted in direct.items() if wanted & found} - found:
         found |= more
@@ -109,7 +110,7 @@ def modules_with_torch() -> set[str]:
 def test_tests_run_without_torch(path: Path) -> None:
     tree = parse(path)
     needing = modules_with_torch() | {"torch"}
-    assert {"models.encoder", "models.batches"} <= needing
+    assert {"models.encoder", "models.batches", "models.fusion.train"} <= needing
     for number, node in enumerate(tree.body):
         if needing & set(imports([node])):
             before = [ast.unparse(statement) for statement in tree.body[:number]]

@@ -7,7 +7,7 @@ are asked about in one, since either half alone may be innocent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from service.images.reading import Reading
@@ -47,10 +47,12 @@ class PictureScorer(Protocol):
 class Classifier:
     """All image classifiers there are, one or more; per category the highest score of models and frames stands."""
 
-    def __init__(self, scorers: Sequence[PictureScorer]) -> None:
+    def __init__(self, scorers: Sequence[PictureScorer], categories: Iterable[str] = ()) -> None:
+        """`categories`: all that the models look for."""
         if not scorers:
             raise ValueError("a classifier needs a model")
         self._scorers = tuple(scorers)
+        self.categories = frozenset(categories)
 
     @property
     def side(self) -> int:

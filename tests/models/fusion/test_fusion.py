@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ pytest.importorskip("PIL")
 
 import onnxruntime as ort
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from models.fusion.cards import CLAIM, INSULT, LABELS, LIKED, NAMED, Card, draw, make_cards
 from models.fusion.export import build_graph, write_folder
@@ -27,9 +29,12 @@ from service.backends.onnx_image import OnnxImageScorer
 from service.images.classifier import Classifier
 from service.images.reading import Frame, Reading
 from service.metrics import Metrics
+from tests.images.pictures import saved
+from tests.serving import serving
 
 SHAPE = Shape()
-RECIPE = Recipe(report_every=0)
+TRIES = 5  # on a busy machine, what looks at images may take longer to start than a request may
+RECIPE = Recipe(steps=600, report_every=0)
 SMALL = Shape(side=16, patch=8, width=16, heads=2, max_tokens=12, words=60, categories=2)
 
 
@@ -40,7 +45,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    return card_rows("train", 3000, SHAPE.side)
+    return card_rows("train", 2400, SHAPE.side)
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +178,32 @@ def test_somebodys_own_pictures_are_read_from_a_folder(tmp_path: Path) -> None:
         (tmp_path / "labels.jsonl").write_text(json.dumps(line), encoding="utf-8")
         with pytest.raises(ValueError, match="line 1"):
             folder_rows(tmp_path, "train", 16)
+
+
+def posted(url: str, saying: str, picture: Image.Image) -> float:
+    """The score of an insult in what a service answers."""
+    body = {"input": saying, "images": [{"data": base64.b64encode(saved(picture, "PNG")).decode()}]}
+    for _ in range(TRIES):
+        reply = httpx.post(f"{url}/v1/moderate", json=body, timeout=120)
+        assert reply.status_code == 200, reply.text
+        found = reply.json()
+        if not {"image", "visual"} & set(found["degraded"]):
+            break
+    assert found["degraded"] == []
+    return max((f["score"] for f in found["findings"] if f["stage"] == "visual"), default=0.0)
+
+
+def test_over_http_the_words_may_stand_in_the_post_or_in_the_picture(folder: Path, tiny_folder: Path) -> None:
+    pytest.importorskip("rapidocr")
+    saying = "honestly you are just like this today"
+    bare = {figure: draw(Card(saying, figure, 11, INSULT, "")) for figure in ("bin", "heart")}
+    written = {}
+    for figure, picture in bare.items():
+        written[figure] = picture.resize((512, 512), Image.Resampling.BICUBIC)
+        font = ImageFont.load_default(size=26)
+        ImageDraw.Draw(written[figure]).text((16, 16), saying, "white", font, stroke_width=2, stroke_fill="black")
+    patient = {"WEIR_IMAGE_BUDGET_S": "60", "WEIR_REQUEST_BUDGET_S": "60"}
+    with serving(WEIR_MODEL_DIR=str(tiny_folder), WEIR_IMAGE_MODEL_DIR=str(folder), **patient) as served:
+        assert posted(served.url, saying, bare["bin"]) > 0.7 > 0.3 > posted(served.url, saying, bare["heart"])
+        assert posted(served.url, "", written["bin"]) > 0.7 > 0.3 > posted(served.url, "", written["heart"])
+        assert posted(served.url, "", bare["bin"]) < 0.3
