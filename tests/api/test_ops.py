@@ -59,6 +59,7 @@ async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
         *("/v1/stream", "/beta/litellm_basic_guardrail_api"),
         *("/v1/moderate", "/v1/moderate/batch", "/v1/moderations", "/v1/policy", "/v1/feedback"),
         "/v1/admin/reload",
+        *(f"/v1/images/banks{path}" for path in ("", "/{bank}", "/{bank}/hashes", "/{bank}/hashes/{known}")),
         *("/v1/constitution", "/v1/constitution/evaluate", "/v1/constitution/reload"),
         *(
             policy,
