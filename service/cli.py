@@ -59,12 +59,14 @@ def _parser() -> argparse.ArgumentParser:
 
     moderate = commands.add_parser(
         "moderate",
-        help="judge the lines of a file",
+        help="judge the lines of a file, or images",
         description="Judge lines of text, or of JSON ({'text': ...} or a native request); one JSON line out for each. "
+        "Of image files (JPEG, PNG, WEBP, GIF) there may be several, each judged as a post of its own. "
         "Policies are those of files; what a running service has learnt is its own. "
         "Exit code: 0 clean, 1 flagged, 2 error.",
     )
-    moderate.add_argument("file", nargs="?", default="-", metavar="FILE", help="'-', the default, is standard input")
+    moderate.add_argument("files", nargs="*", default=["-"], metavar="FILE", help="'-', the default, is standard input")
+    moderate.add_argument("--text", default="", help="what is posted with each of the images")
     moderate.add_argument("--policy", help="for lines that name none")
     moderate.add_argument("--role", default="", help="user, assistant ...: for lines that name none")
     moderate.set_defaults(run=_moderate)
@@ -148,13 +150,22 @@ def _moderate(arguments: argparse.Namespace) -> int:
 
 async def _moderate_file(arguments: argparse.Namespace) -> int:
     from service.bulk import Progress, Rows, moderate_lines, open_source  # as above
+    from service.image_files import is_image, moderate_images
     from service.log import configure_logging
     from service.wiring import open_runtime
 
     settings = load_settings()
     configure_logging("error", settings.log_format)
-    source, size = open_source(arguments.file)
+    names: list[str] = arguments.files
+    images = [Path(name) for name in names if name != "-" and is_image(Path(name))]
+    if (images or len(names) > 1 or arguments.text) and len(images) != len(names):
+        raise StartRefused("It takes one file of lines, or image files alone; --text is of images.")
+    source, size = (None, 0) if images else open_source(names[0])
     async with open_runtime(settings, stateful=False) as runtime:
+        if source is None:
+            given = {"policy": arguments.policy, "role": arguments.role}
+            defaults = {name: value for name, value in given.items() if value}
+            return await moderate_images(runtime, images, sys.stdout, arguments.text, defaults)
         rows = Rows(arguments.policy, arguments.role)
         return await moderate_lines(runtime, source, sys.stdout, rows, Progress(sys.stderr, size))
 

@@ -54,6 +54,27 @@ def test_json_lines_and_their_errors(tmp_path: Path) -> None:
     assert done.returncode == 2
 
 
+def test_image_files_are_judged_each_for_itself(tmp_path: Path) -> None:
+    for name, words in (("a.png", "\x89PNG calm"), ("b", "GIF8 an insult"), ("c.svg", "<svg/>")):
+        (tmp_path / name).write_bytes(words.encode("latin-1"))
+    files = [str(tmp_path / name) for name in ("a.png", "b", "c.svg")]
+    done = weir("moderate", *files, "--policy", "kids")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["file"] for row in rows] == files and done.returncode == 2
+    assert [row.get("action") or row["error"]["code"] for row in rows] == ["allow", "block", "unsupported_image"]
+    assert rows[0]["policy"] == "kids" and rows[1]["findings"][0]["image"] == 0
+    assert json.loads(weir("moderate", files[0], "--text", "an insult").stdout)["action"] == "block"
+
+
+def test_images_do_not_mix_with_lines(tmp_path: Path) -> None:
+    lines, image = tmp_path / "lines.txt", tmp_path / "a.png"
+    lines.write_text("fine\n")
+    image.write_bytes(b"\x89PNG")
+    for given in ([lines, image], [lines, lines], [image, "-"], [lines, "--text", "x"], [tmp_path / "none.png"]):
+        done = weir("moderate", *map(str, given))
+        assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("weir: ")
+
+
 def test_a_line_that_is_not_utf8_is_judged() -> None:
     done = subprocess.run(
         [sys.executable, str(FAKE_WEIR), "moderate"], input=b"caf\xe9 insult\n", check=False, capture_output=True

@@ -18,7 +18,8 @@ DATA = "data:"
 MOST_HEADER = 256  # characters between `data:` and the comma
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _URL_SAFE = str.maketrans("-_", "+/")
-_TYPES = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG", "image/png"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"))
+_STARTS = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG", "image/png"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"))
+IMAGE_TYPES = frozenset(kind for _, kind in _STARTS)
 
 
 def is_data_url(url: str) -> bool:
@@ -67,7 +68,7 @@ def from_base64(text: str, most_bytes: int) -> bytes:
 
 def media_type_of(data: bytes) -> str:
     """What the first bytes say they are, of the types that are looked at; `application/octet-stream` for any other."""
-    return next((kind for start, kind in _TYPES if data.startswith(start)), "application/octet-stream")
+    return next((kind for start, kind in _STARTS if data.startswith(start)), "application/octet-stream")
 
 
 def to_data_url(data: bytes) -> str:
