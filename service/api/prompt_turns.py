@@ -52,7 +52,8 @@ class Prompt:
     ) -> list[Content]:
         """What is to be judged, the newest turn first, each of its texts with the turns before it.
 
-        `images` are the files of the turns in these places.
+        `images` are the files of the turns in these places. Where the user's newest turn has several texts, they are
+        judged together too, at the end: a phrase may be split over two parts.
         """
         images = images or {}
         before = len(self.turns) - self.newest
@@ -63,7 +64,9 @@ class Prompt:
             # Earlier turns are judged as they were then, alone: their scores are in the cache.
             context = earlier if place >= before else ()
             made.append(Content(turn.text, context, turn.role, policy, images=images.get(place, ())))
-        return made + [Content(turn.text, (), turn.role, policy) for turn in self.system if judge_system]
+        made += [Content(turn.text, (), turn.role, policy) for turn in self.system if judge_system]
+        said = [turn.text for turn in self.turns[before:] if turn.role == "user" and turn.text]
+        return [*made, Content("\n".join(said), earlier, "user", policy)] if len(said) > 1 else made
 
 
 class TurnReader:

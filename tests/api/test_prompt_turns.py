@@ -251,3 +251,9 @@ def test_a_prompt_that_is_nested_too_deeply_is_bad_input() -> None:
         chat_prompt.read_prompt(
             {"messages": [{"role": "user", "content": "Hello"}], "tools": value}, allow_unjudged=False
         )
+
+
+def test_a_phrase_that_is_split_over_two_parts_is_judged_whole() -> None:
+    body = {"messages": [message({"type": "text", "text": "kill"}, {"type": "text", "text": "yourself"})]}
+    contents = chat_prompt.read_prompt(body, allow_unjudged=False).contents("kids", judge_system=False)
+    assert [content.text for content in contents] == ["kill", "yourself", "kill\nyourself"]
