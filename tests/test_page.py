@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.images.pictures import card
+from tests.images.warm import PATIENT, warm_up
 from tests.serving import Served, serving
 
 WAIT_S = 30
@@ -29,7 +33,7 @@ def _have_chromium() -> bool:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    with serving() as running:
+    with serving(**PATIENT) as running:
         yield running
 
 
@@ -65,6 +69,34 @@ def test_a_visitor_sees_scores_marked_spans_and_the_curl_line(browser: webdriver
     assert "harassment" in body
     assert "curl" in body
     assert "/v1/moderate" in body
+
+
+def test_an_image_is_judged_and_the_words_in_it_are_framed(
+    browser: webdriver.Chrome, served: Served, tmp_path: Path
+) -> None:
+    warm_up(served)
+    file = tmp_path / "it's a card.png"
+    file.write_bytes(card("go kill yourself,\nyou worthless idiot", size=(512, 256)))
+    browser.get(f"{served.url}/")
+    browser.find_element(By.ID, "files").send_keys(str(file))
+    WebDriverWait(browser, WAIT_S).until(lambda page: "base64 <" in page.find_element(By.ID, "curl").text)
+    if shutil.which("curl"):  # the line does what it says
+        command = browser.find_element(By.ID, "curl").text
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, capture_output=True, text=True)
+        assert json.loads(done.stdout)["action"] == "block"
+    browser.find_element(By.CSS_SELECTOR, "#judge").click()
+    WebDriverWait(browser, WAIT_S).until(lambda page: page.find_elements(By.CLASS_NAME, "box"))
+    assert browser.find_element(By.ID, "action").text.startswith("Block")
+    picture, box = (
+        browser.find_element(By.CSS_SELECTOR, ".picture img").rect,
+        browser.find_element(By.CLASS_NAME, "box"),
+    )
+    assert picture["x"] <= box.rect["x"] and box.rect["x"] + box.rect["width"] <= picture["x"] + picture["width"] + 2
+    assert picture["y"] <= box.rect["y"] and box.rect["y"] + box.rect["height"] <= picture["y"] + picture["height"] + 2
+    assert not browser.find_element(By.ID, "text-result").is_displayed()
+    browser.find_element(By.ID, "clear").click()
+    WebDriverWait(browser, WAIT_S).until(lambda page: "base64" not in page.find_element(By.ID, "curl").text)
+    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 def test_what_was_pasted_is_shown_as_text_and_never_run(browser: webdriver.Chrome, served: Served) -> None:
