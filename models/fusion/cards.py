@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 Split = Literal["train", "dev", "test"]
 Colour = tuple[int, int, int]
@@ -28,6 +28,7 @@ Saying = tuple[str, str]  # the words, and the figure that they name or ""
 INSULT, CLAIM = "harassment", "misinformation"  # topics are named for the categories that they may be
 LABELS = (INSULT, CLAIM)
 SIZE = 96  # pixels of a side, as drawn
+WRITTEN = 0.4  # share of the cards whose saying stands in the picture too
 BLANKS = 0.1  # share of cards for training without a saying, and as many without a figure: both innocent
 _DEV, _TEST = 10, 25  # percent of the sayings
 
@@ -123,7 +124,10 @@ def _sayings(templates: Templates, split: Split) -> Iterator[Saying]:
 
 
 def draw(card: Card) -> Image.Image:
-    """The card's picture, without its saying: an uneven ground, and the figure somewhere on it in some size."""
+    """The card's picture: an uneven ground, the figure somewhere on it in some size, and on some the saying over it.
+
+    What is written is for a reader of text; on the few pixels that a network sees it is a stripe.
+    """
     rng = random.Random(card.seed)
     noise = np.random.default_rng(card.seed)
     ground = np.array([rng.randint(90, 235) for _ in range(3)], dtype=np.float64)
@@ -136,7 +140,12 @@ def draw(card: Card) -> Image.Image:
         size = round(SIZE * rng.uniform(0.5, 0.85))
         layer = layer.rotate(rng.uniform(-25, 25)).resize((size, size), Image.Resampling.BILINEAR)
         picture.paste(layer, (rng.randint(0, SIZE - size), rng.randint(0, SIZE - size)), layer)
-    return picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.8)))
+    picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.8)))
+    if card.saying and rng.random() < WRITTEN:
+        font = ImageFont.load_default(size=rng.uniform(4.5, 7.0))
+        place = (rng.uniform(1, 8), rng.choice([2, SIZE - 10]))
+        ImageDraw.Draw(picture).text(place, card.saying, "white", font, stroke_width=0.4, stroke_fill="black")
+    return picture
 
 
 def _near(rng: random.Random, colour: Colour) -> Colour:
