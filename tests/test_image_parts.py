@@ -12,6 +12,7 @@ import pytest
 import service.image_parts
 from service.config import Settings
 from service.errors import Unsupported
+from service.images.errors import ImageNotFetched, ImageUrlRefused
 from service.taxonomy import Action
 from service.types import Content
 from service.wiring import open_runtime
@@ -60,3 +61,14 @@ def test_the_service_itself_loads_no_image_library() -> None:
     script = "import service.wiring, sys; print(*{'PIL', 'cv2', 'rapidocr', 'pdqhash'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+async def test_images_are_fetched_only_where_a_host_is_allowed(tiny_folder: Path) -> None:
+    async with open_runtime(settings(tiny_folder)) as runtime:
+        assert runtime.image_fetcher is None
+    async with open_runtime(settings(tiny_folder, image_hosts=("localhost.localdomain",))) as runtime:
+        assert runtime.image_fetcher is not None
+        for address in ("http://localhost.localdomain/a.png", "http://other.example/a.png"):
+            with pytest.raises((ImageUrlRefused, ImageNotFetched)):
+                await runtime.image_fetcher.fetch(address)
+        assert "weir_image_fetches_total" in runtime.metrics.render().decode()

@@ -65,6 +65,7 @@ async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
             policy,
             *(f"{policy}/{name}" for name in ("thresholds", "draft", "adapt", "rollback", "versions", "feedback")),
         ),
+        *(f"/v1/images/banks{path}" for path in ("", "/{bank}", "/{bank}/hashes", "/{bank}/hashes/{known}")),
         *("/v1alpha1/comments:analyze", "/v1alpha1/comments:suggestscore", "/batch", "/$discovery/rest"),
     }
     body = api["paths"]["/v1/moderate"]["post"]["requestBody"]["content"]["application/json"]["schema"]
