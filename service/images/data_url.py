@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from urllib.parse import unquote_to_bytes
 
 from service.errors import BadInput
@@ -16,7 +15,7 @@ from service.images.errors import ImageTooLarge
 
 DATA = "data:"
 MOST_HEADER = 256  # characters between `data:` and the comma
-_SPACE = re.compile(r"[ \t\r\n\f]+")
+_SPACE = " \t\r\n\f"
 _URL_SAFE = str.maketrans("-_", "+/")
 _STARTS = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG", "image/png"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"))
 IMAGE_TYPES = frozenset(kind for _, kind in _STARTS)
@@ -49,7 +48,8 @@ def from_base64(text: str, most_bytes: int) -> bytes:
 
     Strict about everything else: what two readers may decode differently is not an image but a way round.
     """
-    text = _SPACE.sub("", text) if _SPACE.search(text) else text
+    for space in _SPACE:  # ten times as fast as a pattern
+        text = text.replace(space, "")
     if len(text) * 3 > (most_bytes + 2) * 4:
         raise ImageTooLarge(f"The image is over {most_bytes} bytes.")
     if "-" in text or "_" in text:
