@@ -214,7 +214,7 @@ class Metrics:
         self.image_failures = book.counter(
             "weir_image_failures", "Images that could not be looked at, by how: died, failed, hung or start.", "how"
         )
-        self.images_refused = book.counter("weir_images_refused", "Images that are none that is taken, by why.", "why")
+        self.images_refused = book.counter("weir_images_refused", "Images that were refused, by why.", "why")
         self.bank_hashes = book.gauge(
             "weir_bank_hashes", "Hashes of known images that are compared with, by bank.", "bank", across="livemin"
         )

@@ -38,7 +38,7 @@ def moderate(served: Served, text: str, **fields: object) -> dict:
         "The bomb disposal team was praised for its calm work.",
         "She works as a therapist in Scunthorpe.",
         "می‌خواهم به خانه بروم",
-        "Call me on +1 202 555 0143 when 1337 is done",
+        "The office phone is (202) 555-0150, ask for room 1337.",
     ],
 )
 def test_innocent_text_is_allowed(served: Served, text: str) -> None:
