@@ -178,7 +178,7 @@ class ImageStage:
 
 
 def refused(why: Why, n: int) -> BadInput:
-    """The error for an image that is none that is taken."""
+    """The error for an image that is refused."""
     param = f"images.{n}"
     if why == "bytes":
         return ImageTooLarge("The image has too many bytes.", param=param)
