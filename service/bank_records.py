@@ -14,7 +14,6 @@ from service.records import Event, Store
 from service.taxonomy import Action
 
 HashKind = Literal["sha256", "pdq"]
-HASH_BYTES = 32  # of either kind
 
 
 def trail_name(bank: str) -> str:

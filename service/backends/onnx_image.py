@@ -25,6 +25,7 @@ from tokenizers import Tokenizer
 
 from service.backends.batcher import GROUP_TOKENS, Batcher
 from service.backends.image_artifact import ImageArtifact, TextInput
+from service.backends.onnx_session import new_session
 from service.errors import ArtifactInvalid, ScorerFailed
 from service.metrics import Metrics
 from service.types import Scores
@@ -216,12 +217,8 @@ def _groups(scored: Sequence[Scores], size: int) -> Iterator[tuple[Scores, ...]]
 
 
 def _open_session(artifact: ImageArtifact) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
     try:
-        return ort.InferenceSession(artifact.weights.read_bytes(), options, providers=["CPUExecutionProvider"])
+        return new_session(artifact.weights.read_bytes(), threads=1)
     except Exception as error:  # as in `run`
         raise ArtifactInvalid(f"{artifact.name}: onnxruntime cannot load model.onnx") from error
 

@@ -13,8 +13,8 @@ from service.backends.inner_states import STATES, with_outputs
 from service.errors import ArtifactInvalid
 
 
-def open_session(artifact: Artifact, threads: int) -> ort.InferenceSession:
-    """An onnxruntime session on the CPU; raises ArtifactInvalid when the graph cannot be loaded."""
+def new_session(graph: bytes, threads: int) -> ort.InferenceSession:
+    """A session on the CPU with so many threads of its own; raises what onnxruntime does."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -22,9 +22,14 @@ def open_session(artifact: Artifact, threads: int) -> ort.InferenceSession:
     # Spinning threads would take the core that the event loop answers on.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def open_session(artifact: Artifact, threads: int) -> ort.InferenceSession:
+    """An onnxruntime session on the CPU; raises ArtifactInvalid when the graph cannot be loaded."""
     try:
         graph = with_outputs(artifact.weights.read_bytes(), STATES)
-        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = new_session(graph, threads)
     except Exception as error:  # onnxruntime raises classes of its own that share no public base
         raise ArtifactInvalid(f"{artifact.name}: onnxruntime cannot load model.onnx") from error
     shapes = {output.name: output.shape for output in session.get_outputs()}

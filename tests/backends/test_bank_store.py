@@ -4,43 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from service.backends.redis_store import RedisStore
 from service.backends.sqlite_store import SqliteStore
 from service.bank_records import Bank, Change, HashKind, KnownHash, Put, WholeStore, trail_name
 from service.errors import StoreUnavailable
 from service.records import Event
 from service.taxonomy import Action
+from tests.backends.opening import Open
 
-Open = Callable[[], Awaitable[WholeStore]]
 BANK = Bank("gore", "violence/graphic", Action.BLOCK, "token-1", "what was reported")
 EVENT = Event(trail_name("gore"), "hashes_put", "root", 100.0, {"hashes": 2})
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-async def another(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
-    """Opens one more store over the same data, as another process would."""
-    opened: list[WholeStore] = []
-    url = ""
-    if request.param == "redis":
-        url = request.getfixturevalue("redis_server").url
-        cleaner = await RedisStore.open(url)
-        await cleaner._client.flushall()
-        await cleaner.close()
-
-    async def make() -> WholeStore:
-        store: WholeStore = await (RedisStore.open(url) if url else SqliteStore.open(tmp_path / "data" / "weir.db"))
-        opened.append(store)
-        return store
-
-    yield make
-    for store in opened:
-        await store.close()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -15,32 +14,11 @@ from service.backends.sqlite_store import SqliteStore
 from service.errors import StoreRefused, StoreUnavailable
 from service.records import Answer, Appended, Cell, ChainKey, Feedback, Store, Version
 from service.taxonomy import CATEGORIES, Action
+from tests.backends.opening import Open
 from tests.redis_server import RedisServer
 
-Open = Callable[[], Awaitable[Store]]
 KEY = ChainKey("default", "base-1")
 LINES = dict.fromkeys(CATEGORIES, (0.25, 0.5, 0.75))
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-async def another(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
-    """Opens one more store over the same data, as another process would."""
-    opened: list[Store] = []
-    url = ""
-    if request.param == "redis":
-        url = request.getfixturevalue("redis_server").url
-        cleaner = await RedisStore.open(url)
-        await cleaner._client.flushall()
-        await cleaner.close()
-
-    async def make() -> Store:
-        store: Store = await (RedisStore.open(url) if url else SqliteStore.open(tmp_path / "data" / "weir.db"))
-        opened.append(store)
-        return store
-
-    yield make
-    for store in opened:
-        await store.close()
 
 
 @pytest.fixture
