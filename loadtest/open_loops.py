@@ -10,11 +10,13 @@ from typing import Any
 
 from loadtest.client import Seen, Stream, quantile, send
 from loadtest.closed_loops import CONNECTIONS, PATH, Length, bodies_of
+from loadtest.floor import floor
 from loadtest.gateway import Gateway, running_gateway
 from loadtest.table import Table
 from loadtest.texts import neutral_texts
 from loadtest.wrk import closed_loop
 
+HALF = "Open loop at half of capacity"
 LONG_CHARS = 100_000
 SHORT, LONG = 6, 2  # connections: a quarter of them send long texts
 LEAST_GOODPUT = {2: 0.85, 4: 0.70}
@@ -22,12 +24,15 @@ LEAST_GOODPUT = {2: 0.85, 4: 0.70}
 
 def overload(table: Table, length: Length) -> None:
     """Twice and four times what can be judged, and half of it."""
-    bodies = bodies_of(neutral_texts(length.texts, seed=6))
+    texts = neutral_texts(length.texts, seed=6)
+    bodies = bodies_of(texts)
     with running_gateway(cache="off", screen="off") as gateway:
         closed_loop(gateway, PATH, bodies[:500], 1.0, CONNECTIONS)
         alone = closed_loop(gateway, PATH, bodies, max(2.0, length.open_s / 6), 1)
         capacity = closed_loop(gateway, PATH, bodies, length.turn_s, CONNECTIONS).rate
         _half(table, gateway, bodies, capacity, alone.p50_ms, length)
+        least = floor(texts, length.open_s / 2)
+        table.add(HALF, "the same in process, without HTTP", least.half_p99_ms / least.alone_p50_ms, note="the floor")
         send(gateway.url, [Stream("warm", bodies, rate=4 * capacity)], 2.0)  # what a flood needs once is no growth
         for factor in (2, 4):
             _flood(table, gateway, bodies, capacity, factor, length)
@@ -35,11 +40,10 @@ def overload(table: Table, length: Length) -> None:
 
 def _half(table: Table, gateway: Gateway, bodies: list[Any], capacity: float, median_ms: float, length: Length) -> None:
     (seen,) = send(gateway.url, [Stream("half", bodies, rate=capacity / 2)], length.open_s / 2)
-    scenario = "Open loop at half of capacity"
-    table.add(scenario, "single request, median", median_ms, "ms")
-    table.add(scenario, "p99", seen.p99_ms, "ms")
-    table.add(scenario, "p99 / single-request median", seen.p99_ms / median_ms, most=3)
-    table.add(scenario, "answers that were no 200", seen.refused + seen.other + seen.lost, most=0)
+    table.add(HALF, "single request, median", median_ms, "ms")
+    table.add(HALF, "p99", seen.p99_ms, "ms")
+    table.add(HALF, "p99 / single-request median", seen.p99_ms / median_ms, most=3)
+    table.add(HALF, "answers that were no 200", seen.refused + seen.other + seen.lost, most=0)
 
 
 def _flood(table: Table, gateway: Gateway, bodies: list[Any], capacity: float, factor: int, length: Length) -> None:
