@@ -36,7 +36,7 @@ from models.tables import (
     robustness,
 )
 
-TEST_ROWS = 300  # of one source's test split
+TEST_ROWS = 600  # of one source's test split
 UNSEEN_ROWS = 400  # of one source that was left out of training
 CONTRAST_PER_SIDE = 12
 LANGUAGE_ROWS = 729

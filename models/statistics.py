@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 RESAMPLES = 300
+RIGHT_DRAWS = 40
 LEAST = 20  # positives below which no area is given
 LEAST_CALIBRATED = 200  # positives below which no calibration figure is given
 BINS = 15
@@ -78,6 +79,12 @@ def calibration_slope(positive: Flags, score: Floats) -> float:
         return float("nan")
     model = LogisticRegression(C=1e6).fit(logits[:, None], positive)
     return float(model.coef_[0, 0])
+
+
+def calibration_noise(score: Floats) -> float:
+    """The mean calibration error that these scores would show were they right: what so many rows cannot tell."""
+    rng = np.random.default_rng(7)
+    return float(np.mean([calibration_error(rng.random(len(score)) < score, score) for _ in range(RIGHT_DRAWS)]))
 
 
 def reliability(positive: Flags, score: Floats) -> list[tuple[float, float]]:

@@ -22,6 +22,7 @@ from models.statistics import (
     Floats,
     auprc,
     calibration_error,
+    calibration_noise,
     calibration_slope,
     interval,
     share,
@@ -123,20 +124,24 @@ def innocent_table(title: str, what: str, rows: Sequence[Row], keys: Sequence[st
 
 def calibration_table(title: str, rows: Sequence[Row], scores: Floats) -> Table:
     """Calibration error and slope of every category with enough positives."""
-    note = f"15 bins of equal mass over scores above 0.05; categories with {LEAST_CALIBRATED} positives or more."
-    table = Table(title, ["category", "positives", "ECE", "slope"], note=note)
+    note = (
+        f"15 bins of equal mass over scores above 0.05; categories with {LEAST_CALIBRATED} positives or more. Noise is "
+        "the ECE that scores which are right would show on as many rows."
+    )
+    table = Table(title, ["category", "positives", "ECE", "noise", "slope"], note=note)
     targets, known = known_labels(rows)
     for column, name in enumerate(NAMES):
         chosen = known[:, column]
         positive, score = targets[chosen, column] >= 0.5, scores[chosen, column]
         if positive.sum() < LEAST_CALIBRATED:
-            table.rows.append([name, str(int(positive.sum())), "not validated", "not validated"])
+            table.rows.append([name, str(int(positive.sum())), "not validated", "", "not validated"])
             continue
-        figures = [
+        error, slope = (
             interval(lambda draw, p=positive, s=score, f=f: f(p[draw], s[draw]), len(score))  # type: ignore[misc]
             for f in (calibration_error, calibration_slope)
-        ]
-        table.rows.append([name, str(int(positive.sum())), *figures])
+        )
+        noise = f"{calibration_noise(score):.3f}"
+        table.rows.append([name, str(int(positive.sum())), error, noise, slope])
     return table
 
 

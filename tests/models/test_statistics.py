@@ -7,7 +7,15 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from models.statistics import auprc, bootstrap, calibration_error, calibration_slope, reliability, share
+from models.statistics import (
+    auprc,
+    bootstrap,
+    calibration_error,
+    calibration_noise,
+    calibration_slope,
+    reliability,
+    share,
+)
 
 
 def drawn(size: int, sharpness: float) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +37,12 @@ def test_a_score_that_is_too_sure_shows() -> None:
     assert calibration_slope(truth, score) == pytest.approx(0.4, abs=0.03)
     low, *_, high = reliability(truth, score)
     assert low[1] > low[0] and high[1] < high[0]
+
+
+def test_of_few_rows_a_right_score_shows_its_noise_and_no_more() -> None:
+    truth, score = drawn(600, 1.0)
+    assert calibration_noise(score) > 0.02 > calibration_noise(drawn(40_000, 1.0)[1])
+    assert calibration_error(truth, score) == pytest.approx(calibration_noise(score), abs=0.02)
 
 
 def test_scores_that_say_no_are_left_out_of_the_error() -> None:
