@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from service import __version__
 from service.series import Series, SeriesBook
@@ -38,6 +38,7 @@ class Metrics:
         self.shared = shared
         self._model_now = ""
         self._policies_now: dict[str, tuple[str, str]] = {}
+        self._counters: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self.requests = book.counter("weir_requests", "Requests answered.", "route", "status")
         self.request_seconds = book.histogram("weir_request_seconds", "Time to answer a request.", _LATENCY, "route")
         self.in_flight = book.gauge(
@@ -246,8 +247,12 @@ class Metrics:
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Count one answered request. `route` is a template."""
-        self.requests.labels(route, str(status)).inc()
-        self.request_seconds.labels(route).observe(seconds)
+        counters = self._counters.get((route, status))
+        if counters is None:  # a look-up by labels costs more than the counting
+            counters = self.requests.labels(route, str(status)), self.request_seconds.labels(route)
+            self._counters[route, status] = counters
+        counters[0].inc()
+        counters[1].observe(seconds)
 
     def count_verdict(self, verdict: Verdict) -> None:
         """Count one verdict: its action, the categories it flags and the stages it lacks."""

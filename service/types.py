@@ -157,6 +157,8 @@ class Verdict:
     @property
     def top(self) -> Judgement | None:
         """The judgement that explains the action best: strictest action, then furthest over its flag line."""
+        if not self.flagged:  # as nearly every verdict is
+            return None
         flagged = [j for j in self.judgements if j.flagged]
         return max(flagged, key=lambda j: (j.action, j.score - j.threshold), default=None)
 
