@@ -189,12 +189,15 @@ def contrast_rows(recipe: dict[str, Any], *, held_out: bool, per_side: int, seed
 
 
 def _contrast_pass(options: dict[str, Any], seed: int) -> list[Row]:
-    """What one pass sees of our own frames: those of some files more than once, each time drawn anew."""
+    """What one pass sees of our own frames: those of some files, or families of files (`asks_...`), more than once.
+
+    Each time they are drawn anew.
+    """
     frames = [frame for frame in load_frames() if not frame.held_out]
     rows: list[Row] = []
     usual, others = int(options["contrast_repeat"]), options["contrast_repeats"]
     for turn in range(max(usual, *others.values())):
-        chosen = [frame for frame in frames if turn < others.get(frame.theme, usual)]
+        chosen = [f for f in frames if turn < others.get(f.theme, others.get(f.theme.partition("_")[0], usual))]
         drawn = expand(chosen, int(options["contrast_per_side"]), seed + 1000 * turn)
         rows.extend(_contrast_row(sentence, float(options["contrast_weight"])) for sentence in drawn)
     return rows
