@@ -59,9 +59,9 @@ def closed_loop(gateway: Gateway, path: str, bodies: Sequence[Any], seconds: flo
     found = json.loads(line.removeprefix("JSON "))
     answered = found["requests"]
     if not answered:
-        raise RuntimeError(f"no request was answered within {seconds:.0f} s")
+        raise RuntimeError(f"{path}: no request was answered within {seconds:.0f} s")
     if found["refused"] or found["broken"]:
-        raise RuntimeError(f"{found['refused']} answers were no 200, {found['broken']} were missing")
+        raise RuntimeError(f"{path}: {found['refused']} answers were no 200, {found['broken']} were missing")
     return Closed(
         found["requests"] / found["seconds"],
         found["refused"],
