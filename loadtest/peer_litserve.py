@@ -3,7 +3,7 @@
 Owns the five hooks and the settings. Not batched: the graph has no mask, so a batch that is padded gives other logits
 than its texts alone do, and what Weir and the ceiling run fastest is one text at a time as well.
 
-    python peer_litserve.py PORT ARTIFACT HTTP_PROCESSES
+    python peer_litserve.py PORT ARTIFACT --http PROCESSES
 """
 # LitServe hands the hooks' annotations to FastAPI from a module of its own, where one that is text means nothing and
 # becomes a query parameter: hence no `from __future__ import annotations` here.
@@ -57,5 +57,5 @@ if __name__ == "__main__":
         host="127.0.0.1",
         log_level="warning",
         generate_client_file=False,
-        num_api_servers=int(sys.argv[3]),
+        num_api_servers=int(sys.argv[4]),
     )

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,19 +67,25 @@ def _in_turns(
 
 def _tell(table: Table, peer: Peer, setting: Sequence[str], pairs: Sequence[tuple[Closed, Closed]]) -> None:
     scenario = f"{peer.name} on the same weights, {CONNECTIONS} connections"
-    note = f"{peer.note}; {' '.join(setting)}"
-    table.add(scenario, peer.name, statistics.median(theirs.rate for _, theirs in pairs), "texts/s", note=note)
-    table.add(scenario, "Weir", statistics.median(ours.rate for ours, _ in pairs), "texts/s")
-    ratio = statistics.median(ours.rate / theirs.rate for ours, theirs in pairs)
-    table.add(scenario, f"Weir / {peer.name}", ratio, least=1.8)
+    ours, theirs = [our for our, _ in pairs], [their for _, their in pairs]
+
+    def tell(name: str, figure: Callable[[Closed], float], unit: str, note: str = "") -> None:
+        for server, turns, said in ((peer.name, theirs, note), ("Weir", ours, "")):
+            table.add(scenario, f"{name}{server}", statistics.median(map(figure, turns)), unit, note=said)
+
+    tell("", lambda turn: turn.rate, "texts/s", f"{peer.note}; {' '.join(setting)}")
+    table.add(
+        scenario, f"Weir / {peer.name}", statistics.median(our.rate / their.rate for our, their in pairs), least=1.8
+    )
     table.add(
         scenario,
         f"CPU of {peer.name} / CPU of Weir",
-        statistics.median(theirs.server_us / ours.server_us for ours, theirs in pairs),
+        statistics.median(their.server_us / our.server_us for our, their in pairs),
         note="the same ratio, by CPU time",
     )
-    table.add(scenario, f"CPU of {peer.name}", statistics.median(theirs.server_us for _, theirs in pairs), "us/text")
-    table.add(scenario, "CPU of Weir", statistics.median(ours.server_us for ours, _ in pairs), "us/text")
+    tell("CPU of ", lambda turn: turn.server_us, "us/text")
+    tell("latency, median, of ", lambda turn: turn.p50_ms, "ms")
+    tell("latency, p99, of ", lambda turn: turn.p99_ms, "ms")
 
 
 def _quickest(
@@ -116,20 +122,15 @@ def running_peer(
     """
     port = free_port()
     command = [str(python), str(Path(__file__).parent / peer.script), str(port), str(ARTIFACT), *setting]
-    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "errors").open("w+b") as errors:
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "errors").open("w+b") as errors, ExitStack() as stack:
         try:
-            with running_server(
-                command,
-                f"http://127.0.0.1:{port}",
-                peer.probe,
-                environment(folder),
-                errors=errors,
-            ) as server:
-                see_answer(server, peer, text, answer_limit_s)
-                yield server
+            url, variables = f"http://127.0.0.1:{port}", environment(folder)
+            server = stack.enter_context(running_server(command, url, peer.probe, variables, errors=errors))
+            see_answer(server, peer, text, answer_limit_s)
         except RuntimeError as error:
             errors.seek(0)
             raise RuntimeError(f"{error}; its last words: {last_line(errors.read())}") from error
+        yield server
 
 
 def see_answer(server: Gateway, peer: Peer, text: str, limit_s: float) -> None:
