@@ -116,12 +116,13 @@ def running_server(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
     )
     try:
-        while not _ready(url + probe):
-            if process.poll() is not None:
-                raise RuntimeError(f"the server ended with status {process.returncode} before it was ready")
-            if time.perf_counter() - begun > limit_s:
-                raise RuntimeError(f"the server was not ready within {limit_s:.0f} s")
-            time.sleep(0.01)
+        with httpx.Client(timeout=1.0) as client:  # one for all: making it costs the CPU that the server starts on
+            while not _ready(client, url + probe):
+                if process.poll() is not None:
+                    raise RuntimeError(f"the server ended with status {process.returncode} before it was ready")
+                if time.perf_counter() - begun > limit_s:
+                    raise RuntimeError(f"the server was not ready within {limit_s:.0f} s")
+                time.sleep(0.01)
         yield Gateway(url, process.pid, time.perf_counter() - begun, process)
     finally:
         _end(process)
@@ -149,8 +150,8 @@ def free_port() -> int:
         return port
 
 
-def _ready(url: str) -> bool:
+def _ready(client: httpx.Client, url: str) -> bool:
     try:
-        return httpx.get(url, timeout=1.0).status_code == 200
+        return client.get(url).status_code == 200
     except httpx.TransportError:
         return False
