@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -48,13 +49,13 @@ class Alone:
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
 
-    def score(self, texts: Sequence[str]) -> None:
-        """One inference over a batch, padded to its longest."""
+    def score(self, texts: Sequence[str]) -> Any:
+        """Logits (B, C) of one inference over a batch, padded to its longest."""
         rows = [encoding.ids[:MOST_TOKENS] for encoding in self.tokenizer.encode_batch_fast(list(texts))]
         ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
         for place, row in enumerate(rows):
             ids[place, : len(row)] = row
-        self.session.run(["logits"], {"ids": ids, "segments": np.zeros_like(ids)})
+        return self.session.run(["logits"], {"ids": ids, "segments": np.zeros_like(ids)})[0]
 
 
 def rate_of(texts: Sequence[str], seconds: float, setting: tuple[int, int, int]) -> tuple[float, float]:

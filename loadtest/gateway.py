@@ -13,13 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import httpx
 
-START_LIMIT_S = 60.0
+START_LIMIT_S = 240.0  # a peer imports torch and transformers, perhaps on a busy machine
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -98,25 +99,47 @@ def running_gateway(**settings: str) -> Iterator[Gateway]:
 
 @contextmanager
 def running_server(
-    command: Sequence[str], url: str, probe: str, environment: dict[str, str] | None = None
+    command: Sequence[str],
+    url: str,
+    probe: str,
+    environment: dict[str, str] | None = None,
+    *,
+    limit_s: float = START_LIMIT_S,
+    errors: IO[bytes] | None = None,
 ) -> Iterator[Gateway]:
-    """Start any server, wait until `probe` answers 200, and end it afterwards. Raises RuntimeError if it does not."""
+    """Start any server, wait until `probe` answers 200, and end it and all that it started afterwards.
+
+    Its stderr goes to `errors`, or to the caller's. Raises RuntimeError if it is not ready within `limit_s` seconds.
+    """
     begun = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
+    )
     try:
-        while not _ready(url + probe):
-            if process.poll() is not None or time.perf_counter() - begun > START_LIMIT_S:
-                raise RuntimeError("the server did not become ready")
-            time.sleep(0.01)
+        with httpx.Client(timeout=1.0) as client:  # one for all: making it costs the CPU that the server starts on
+            while not _ready(client, url + probe):
+                if process.poll() is not None:
+                    raise RuntimeError(f"the server ended with status {process.returncode} before it was ready")
+                if time.perf_counter() - begun > limit_s:
+                    raise RuntimeError(f"the server was not ready within {limit_s:.0f} s")
+                time.sleep(0.01)
         yield Gateway(url, process.pid, time.perf_counter() - begun, process)
     finally:
-        if process.poll() is None:
-            process.terminate()
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM and thirty seconds; then SIGKILL for it and for what it left behind.
+
+    Some servers leave their workers behind, which hold the port, the CPU and the stderr of whoever waits for its end.
+    """
+    if process.poll() is None:
+        process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=30)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def free_port() -> int:
@@ -127,8 +150,8 @@ def free_port() -> int:
         return port
 
 
-def _ready(url: str) -> bool:
+def _ready(client: httpx.Client, url: str) -> bool:
     try:
-        return httpx.get(url, timeout=1.0).status_code == 200
+        return client.get(url).status_code == 200
     except httpx.TransportError:
         return False

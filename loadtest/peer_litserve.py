@@ -1,9 +1,12 @@
-"""LitServe around the same session and tokenizer, batched as its documentation has it. Runs in LitServe's environment.
+"""LitServe around the same session and tokenizer, as its documentation has it. Runs in LitServe's environment.
 
-python peer_litserve.py PORT ARTIFACT
+Owns the five hooks and the settings. Not batched: the graph has no mask, so a batch that is padded gives other logits
+than its texts alone do, and what Weir and the ceiling run fastest is one text at a time as well.
+
+    python peer_litserve.py PORT ARTIFACT --http PROCESSES
 """
-
-from __future__ import annotations
+# LitServe hands the hooks' annotations to FastAPI from a module of its own, where one that is text means nothing and
+# becomes a query parameter: hence no `from __future__ import annotations` here.
 
 import sys
 from pathlib import Path
@@ -15,52 +18,44 @@ import onnxruntime as ort
 from tokenizers import Tokenizer
 
 MOST_TOKENS = 190
-BATCH = 8
-WAIT_S = 0.005
+WORKERS = 2
 
 
 class Classifier(litserve.LitAPI):  # type: ignore[misc, unused-ignore]
-    """Tokenise, pad, one inference a batch; the logits are the answer."""
+    """Tokenise, one inference a text; the logits are the answer."""
 
     def setup(self, device: str) -> None:
         """Load what the service loads, a session of one thread for each of two workers."""
         folder = Path(sys.argv[2])
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
+        options.log_severity_level = 3
         self.session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
 
-    def decode_request(self, request: dict[str, Any], **_: Any) -> str:
+    def decode_request(self, request: dict[str, Any]) -> str:
         """The text of a request."""
         return str(request["input"])
 
-    def batch(self, inputs: list[str]) -> list[str]:
-        """Texts as they came."""
-        return list(inputs)
-
-    def predict(self, x: list[str], **_: Any) -> list[list[float]]:
-        """Logits of a batch, padded to its longest."""
-        rows = [self.tokenizer.encode(text).ids[:MOST_TOKENS] for text in x]
-        ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
-        for place, row in enumerate(rows):
-            ids[place, : len(row)] = row
-        logits: list[list[float]] = self.session.run(["logits"], {"ids": ids, "segments": np.zeros_like(ids)})[
-            0
-        ].tolist()
+    def predict(self, x: str) -> list[float]:
+        """Logits (C,) of a text."""
+        ids = np.array([self.tokenizer.encode(x).ids[:MOST_TOKENS]], dtype=np.int64)
+        logits: list[float] = self.session.run(["logits"], {"ids": ids, "segments": np.zeros_like(ids)})[0][0].tolist()
         return logits
 
-    def unbatch(self, output: list[list[float]]) -> list[list[float]]:
-        """One answer a request."""
-        return output
-
-    def encode_response(self, output: list[float], **_: Any) -> dict[str, list[float]]:
+    def encode_response(self, output: list[float]) -> dict[str, list[float]]:
         """As JSON."""
         return {"logits": output}
 
 
 if __name__ == "__main__":
-    api = Classifier(max_batch_size=BATCH, batch_timeout=WAIT_S)
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=2)
-    server.run(port=int(sys.argv[1]), host="127.0.0.1", log_level="warning", generate_client_file=False)
+    server = litserve.LitServer(Classifier(), accelerator="cpu", workers_per_device=WORKERS, fast_queue=True)
+    server.run(
+        port=int(sys.argv[1]),
+        host="127.0.0.1",
+        log_level="warning",
+        generate_client_file=False,
+        num_api_servers=int(sys.argv[4]),
+    )

@@ -34,7 +34,10 @@ class Closed:
 
 
 def closed_loop(gateway: Gateway, path: str, bodies: Sequence[Any], seconds: float, connections: int = 32) -> Closed:
-    """Send `bodies` as JSON for so many seconds. Raises RuntimeError where wrk is missing or an answer is no 200."""
+    """Send `bodies` as JSON for so many seconds.
+
+    Raises RuntimeError where wrk is missing, an answer is no 200, or there is none at all.
+    """
     wrk = shutil.which("wrk")
     if wrk is None:
         raise RuntimeError("wrk is not installed (apt-get install wrk)")
@@ -54,9 +57,11 @@ def closed_loop(gateway: Gateway, path: str, bodies: Sequence[Any], seconds: flo
     if line is None:
         raise RuntimeError("wrk gave no figures")
     found = json.loads(line.removeprefix("JSON "))
-    answered = max(1, found["requests"])
+    answered = found["requests"]
+    if not answered:
+        raise RuntimeError(f"{path}: no request was answered within {seconds:.0f} s")
     if found["refused"] or found["broken"]:
-        raise RuntimeError(f"{found['refused']} answers were no 200, {found['broken']} were missing")
+        raise RuntimeError(f"{path}: {found['refused']} answers were no 200, {found['broken']} were missing")
     return Closed(
         found["requests"] / found["seconds"],
         found["refused"],
