@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from service.images.limits import Limits, Undecodable
+from service.images.shown import as_shown
 
 Pixels: TypeAlias = NDArray[np.uint8]  # (height, width, 3)
 
@@ -123,7 +124,7 @@ def _target(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _frames(image: Image.Image) -> list[Pixels]:
-    """The frame that an image stands at, in the size that is looked at; again on white, where grey hides some of it."""
+    """The frame that an image stands at, in the size that is looked at; again where viewers see something else."""
     image.load()
     (width, height), target = image.size, _target(image.size)
     factor = max(1, min(width // target[0], height // target[1]))
@@ -137,7 +138,8 @@ def _frames(image: Image.Image) -> list[Pixels]:
             alphas.append(np.asarray(strip.getchannel("A").reduce(factor)))
         strips.append(np.asarray(_flat(strip).reduce(factor)))
     on_grey = _sized(strips, target)
-    return [on_grey, *_on_white(on_grey, _sized(alphas, target))] if clear else [on_grey]
+    frames = [on_grey, *_on_white(on_grey, _sized(alphas, target))] if clear else [on_grey]
+    return frames + [shown for frame in frames for shown in as_shown(frame, image.info)]
 
 
 def _sized(strips: list[NDArray[np.uint8]], target: tuple[int, int]) -> NDArray[np.uint8]:
