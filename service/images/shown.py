@@ -1,7 +1,7 @@
 """What viewers make of a frame's colours: the profile or the gamma that lies in the file, where it changes much.
 
 Owns that one step. Refuses to know files and what is looked for. A file can keep writing three levels from its ground
-and have every browser show it plainly; a photo's profile (Display P3, Adobe RGB) moves colours too little to matter.
+and have every browser show it plainly; a photo's profile (Display P3, Adobe RGB) hardly ever moves colours so far.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 
 Pixels: TypeAlias = NDArray[np.uint8]  # (height, width, 3)
 
-MUCH, LEAST_PIXELS = 40, 50  # levels of a channel, and how many pixels by that much, from which it is another picture
+MUCH, LEAST_PIXELS = 40, 50  # levels, on the mean of a pixel's channels, and how many such pixels make another picture
 DISPLAY_GAMMA = 2.2
 _MODES = {"RGB ": "RGB", "GRAY": "L"}
 
@@ -30,7 +30,7 @@ def as_shown(frame: Pixels, info: Mapping[Any, Any]) -> list[Pixels]:
         shown = np.rint(255 * levels).astype(np.uint8)[frame]
     else:
         return []
-    moved = np.abs(shown.astype(np.int16) - frame).max(axis=2) >= MUCH
+    moved = np.abs(shown.astype(np.int16) - frame).sum(axis=2) >= 3 * MUCH
     return [shown] if int(moved.sum()) >= LEAST_PIXELS else []
 
 
