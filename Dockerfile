@@ -15,6 +15,7 @@ COPY --from=build /opt/weir /opt/weir
 COPY models/artifacts/default /opt/weir/model
 ENV WEIR_MODEL_DIR=/opt/weir/model \
     WEIR_DATA_DIR=/data \
+    WEIR_HOST=0.0.0.0 \
     PYTHONUNBUFFERED=1
 USER weir
 # The secret of receipts, feedback and learnt thresholds: what must outlive the container.

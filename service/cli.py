@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import secrets
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -125,6 +126,8 @@ def _add_banks(banks: argparse.ArgumentParser) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    # Until it listens and drains. By default process 1 of a container, which this is there, passes over the signal.
+    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     settings = load_settings()
     if settings.workers > 1 and arguments.worker is None:
         from service.supervisor import supervise  # who watches over others loads no web framework

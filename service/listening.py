@@ -19,7 +19,7 @@ def bind(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         bound = socket.socket(family, kind, protocol)
-    except OSError:
+    except (OSError, UnicodeError):  # the second for a name that no name can be
         raise StartRefused("WEIR_HOST is not an address of this machine.") from None
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

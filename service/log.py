@@ -56,3 +56,6 @@ def configure_logging(level: str, log_format: str) -> None:
     root.setLevel(level.upper())
     # Its start and stop are told by `serve`, in its own words.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # They would write whole addresses, with the passwords and keys that stand in them, and headers.
+    for client in ("httpx", "httpcore"):
+        logging.getLogger(client).setLevel(logging.WARNING)

@@ -261,8 +261,9 @@ class Metrics:
             if judgement.flagged:
                 self.flags.labels(judgement.category).inc()
         for entry in verdict.degraded:
-            # `language:fr` counts as one stage, not as one series per language.
-            self.degraded.labels(entry.partition(":")[0]).inc()
+            # `language:fr` counts as one stage, not as one series per language. `visual:not_scanned`, which is so of
+            # every image where there is no classifier, must not look like a classifier that fails.
+            self.degraded.labels(entry if entry.startswith("visual:") else entry.partition(":")[0]).inc()
 
     def count_beside(self, by: str, policy: str, live: Action, draft: Action) -> None:
         """Count a verdict and what a draft would have done. `by` is draft or model, `policy` one that is configured."""

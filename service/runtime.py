@@ -269,8 +269,14 @@ class Runtime:
             number = await last_reload(self._store)
             if number == self._seen:  # it was this process's own
                 return
-            self._seen = number  # tried once: what is wrong now is put right by the next reload
-            self._take(await self._open_beside(), number)
+            try:
+                parts = await self._open_beside()
+            except StoreUnavailable:  # nothing is wrong with what lies on disk: it is tried again
+                raise
+            except BaseException:
+                self._seen = number  # tried once: what is wrong now is put right by the next reload
+                raise
+            self._take(parts, number)
 
     async def close(self) -> None:
         """Follow no more, and close all parts."""

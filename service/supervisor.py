@@ -88,12 +88,16 @@ class Supervisor:
         here.setblocking(False)
         with there:
             handed = Handed(slot, self._listening.fileno(), there.fileno())
-            process = await asyncio.create_subprocess_exec(
-                *(*self._command, "--worker", handed.write()),
-                env={**os.environ, FOLDER: str(self._folder)},
-                pass_fds=(handed.listening, handed.lifeline),
-                start_new_session=True,  # a terminal's Ctrl-C is for the supervisor to pass on
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(*self._command, "--worker", handed.write()),
+                    env={**os.environ, FOLDER: str(self._folder)},
+                    pass_fds=(handed.listening, handed.lifeline),
+                    start_new_session=True,  # a terminal's Ctrl-C is for the supervisor to pass on
+                )
+            except BaseException:
+                here.close()
+                raise
         child = self._children[slot] = Child(slot, process, here)
         return child
 
@@ -104,15 +108,22 @@ class Supervisor:
         leave_processes(str(child.slot), self._folder)
         return code
 
+    async def _serve(self, slot: int, child: Child | None) -> int | None:
+        """Have a worker until it ends; its exit code, or None where it could not be started: no memory, no file."""
+        try:
+            child = child or await self._start(slot)
+        except OSError:
+            return None
+        if self._stopping.is_set():
+            child.process.terminate()
+        return await self._end_of(child)
+
     async def _keep(self, slot: int, child: Child | None) -> None:
         """Have a worker in this slot until everything stops."""
         pause_s = FIRST_PAUSE_S
         while True:
             begun = time.monotonic()
-            child = child or await self._start(slot)
-            if self._stopping.is_set():
-                child.process.terminate()
-            code = await self._end_of(child)
+            code = await self._serve(slot, child)
             child = None
             if self._stopping.is_set():
                 return

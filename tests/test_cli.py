@@ -156,6 +156,7 @@ def test_keys_differ(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ({"WEIR_PROT": "1"}, r"weir: WEIR_PROT is not a setting of Weir; the closest name is WEIR_PORT\.\n"),
         ({"WEIR_CACHE": "redis"}, r"weir: WEIR_CACHE=redis needs WEIR_CACHE_URL[^\n]*\.\n"),
+        ({"WEIR_HOST": ".."}, r"weir: WEIR_HOST is not an address of this machine\.\n"),
         ({"WEIR_HOST": "no such host"}, r"weir: WEIR_HOST is not an address of this machine\.\n"),
     ],
 )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import httpx
 import pytest
 
-from tests.running import Running
+from tests.running import FAKE_WEIR, Running
 
 CALLERS = 8
 MOST = 400  # requests of one caller, which never sees so many
@@ -44,3 +47,19 @@ def test_every_request_that_was_taken_on_is_answered(workers: str) -> None:
     for statuses in answers:
         assert statuses[-1] == 503 and set(statuses[:-1]) <= {200}
     assert sum(map(len, answers)) > 3 * CALLERS
+
+
+def test_a_start_that_is_told_to_end_ends_where_the_signal_means_nothing_by_itself() -> None:
+    # As process 1 of a container, for which the system's default is to pass over it.
+    starting = subprocess.Popen(
+        [sys.executable, str(FAKE_WEIR), "serve"],
+        env={**os.environ, "WEIR_PORT": "0", "WEIR_LOG_FORMAT": "json"},
+        preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),  # noqa: PLW1509 - no thread runs here
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while starting.poll() is None:
+        starting.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+    _, told = starting.communicate()
+    assert starting.returncode == 128 + signal.SIGTERM and "listening" not in told

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
 
-from service.log import OneLine
+import httpx
+import pytest
+
+from service.log import OneLine, configure_logging
 
 
 def record(message: str, exc_info: object = None, **facts: object) -> logging.LogRecord:
@@ -33,3 +37,25 @@ def test_an_exceptions_message_is_left_out() -> None:
     for as_json in (True, False):
         line = OneLine(as_json=as_json).format(failed)
         assert "ValueError" in line and "test_log.py:" in line and "plugh" not in line
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("", "uvicorn.error", "httpx", "httpcore")]
+    before = [logger.level for logger in loggers]
+    handlers = logging.getLogger().handlers[:]
+    yield
+    logging.getLogger().handlers[:] = handlers
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("logging_as_it_was")
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_an_upstreams_address_is_in_no_line(level: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(level, "json")
+    with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))) as client:
+        client.post("http://user:plugh@upstream.example/v1?key=xyzzy", content=b"text")
+    logging.getLogger("weir.test").warning("seen")
+    told = capsys.readouterr().err
+    assert "seen" in told and "plugh" not in told and "xyzzy" not in told

@@ -10,6 +10,8 @@ import pytest
 
 from service.cli import main
 from service.metrics import Metrics
+from service.taxonomy import Action
+from service.types import Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 OPS = ROOT / "ops"
@@ -48,8 +50,18 @@ def test_every_series_and_label_exists(path: Path) -> None:
         for grouped in _GROUPED.findall(query):
             assert {label.strip() for label in grouped.split(",")} <= labels, query
         for name, selector in _SELECTED.findall(query):
-            used = {part.split("=")[0].rstrip("!~ ").strip() for part in selector.split(",")}
+            used = {re.split("[=!]", part)[0].strip() for part in selector.split(",")}
             assert used <= set(CATALOGUE[base(name)].labels) | OUTSIDE, query
+
+
+def test_an_image_that_is_not_scanned_is_no_stage_that_fails() -> None:
+    metrics = Metrics()
+    noted = ("language:fr", "visual:not_scanned", "visual:partial", "visual", "image:unread")
+    metrics.count_verdict(Verdict(Action.ALLOW, (), (), "default", "", "", "", degraded=noted))
+    counted = set(re.findall(r'weir_degraded_total{stage="([^"]*)"}', metrics.render().decode()))
+    (alert,) = (query for query in expressions(OPS / "alerts.yml") if "weir_degraded_total" in query)
+    (left_out,) = re.findall(r'stage!~"([^"]*)"', alert)
+    assert {stage for stage in counted if not re.fullmatch(left_out, stage)} == {"visual", "image"}
 
 
 def test_what_may_go_wrong_has_an_alert() -> None:

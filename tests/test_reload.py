@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.errors import StoreRefused
 from tests.state import Replica, replica
 from tests.tiny_artifact import edit_manifest
 
@@ -131,6 +132,25 @@ async def test_what_is_wrong_is_refused_and_what_was_in_force_stays(
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(copy, folder)
     assert "taken" not in two.runtime.metrics.render().decode()
+
+
+async def test_a_store_that_is_away_for_a_moment_delays_a_reload_and_loses_none(
+    pair: tuple[Replica, Replica], own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair
+    build, refused = two.runtime._build, []
+
+    async def away_at_first() -> object:
+        if not refused:
+            refused.append(True)
+            raise StoreRefused("The store does not answer.")
+        return await build()
+
+    monkeypatch.setattr(two.runtime, "_build", away_at_first)
+    speak(own_folder, ["en", "fr"])
+    assert (await reload(one)).status_code == 200
+    await until_same(one, two)
+    assert refused
 
 
 async def test_learnt_lines_stay_with_their_artefact(pair: tuple[Replica, Replica], own_folder: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +18,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.config import Settings
+from service.supervisor import Supervisor
 from tests.running import START_S, Running
 
 STATEFUL_WEIR = Path(__file__).resolve().parent / "stateful_weir.py"
@@ -143,3 +147,35 @@ def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
         running.process.kill()
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
         assert running.process.wait() == -signal.SIGKILL
+
+
+WORKER = """
+import os, sys, time
+slot, _, lifeline = sys.argv[2].split(":")
+if slot == "0":
+    os.rename({command!r}, {command!r} + ".away")
+open({folder!r} + "/" + slot, "w").close()
+os.write(int(lifeline), b"1")
+time.sleep(60)
+"""
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    command = tmp_path / "python"
+    command.symlink_to(sys.executable)  # as while an environment is made anew under a running service
+    script = WORKER.format(command=str(command), folder=str(tmp_path))
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        settings = Settings(workers=2, drain_s=0)
+        running = Supervisor(settings, [str(command), "-c", script], listening, tmp_path)
+        served = asyncio.create_task(running.run())
+        async with asyncio.timeout(START_S):
+            while not (tmp_path / "python.away").exists():  # noqa: ASYNC110 - a file tells, and nothing else
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.3)
+            assert not served.done() and not (tmp_path / "1").exists()
+            (tmp_path / "python.away").rename(command)
+            while not (tmp_path / "1").exists():  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+            running._drain()
+            assert await served == 0

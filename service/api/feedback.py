@@ -20,6 +20,7 @@ from service.api.body import each, parse, read_json, while_connected
 from service.api.errors import json_response
 from service.api.image_input import with_images
 from service.api.native import POLICY_HEADER, ModerateRequest, to_content
+from service.api.quota import charge
 from service.api.schema import ErrorReply, FeedbackReply, takes
 from service.errors import BadInput, EmptyInput, TooManyItems, WeirError
 from service.feedback.desk import Opinion
@@ -81,6 +82,7 @@ async def feedback(request: Request) -> Response:
     body = await read_json(request)
     taker = partial(_take, runtime, request.state.caller, request.headers.get(POLICY_HEADER))
     if not (isinstance(body, dict) and "items" in body):
+        await charge(request, _judged([body]))
         entry = await while_connected(request, taker(body))
         (status,) = await runtime.feedback.record([entry])
         return json_response(_to_reply(entry, status))
@@ -90,12 +92,18 @@ async def feedback(request: Request) -> Response:
     if len(items) > MOST_ITEMS:
         raise TooManyItems(f"There are over {MOST_ITEMS} items.", param="items")
     request.state.items = len(items)
+    await charge(request, _judged(items))
     taken = await while_connected(request, each([partial(_take_item, taker, item) for item in items]))
     entries = [entry for entry in taken if isinstance(entry, Feedback)]
     statuses = iter(await runtime.feedback.record(entries) if entries else ())
     return json_response(
         {"results": [_to_reply(x, next(statuses)) if isinstance(x, Feedback) else _to_error(x, runtime) for x in taken]}
     )
+
+
+def _judged(items: list[Any]) -> int:
+    """How many of them bring a content, which is scored anew and so charged like any other."""
+    return sum(isinstance(item, dict) and item.get("content") is not None for item in items)
 
 
 async def _take(runtime: Runtime, caller: Caller, header_policy: str | None, body: Any) -> Feedback:

@@ -70,6 +70,7 @@ async def analyze(request: Request) -> Response:
 async def suggest(request: Request) -> Response:
     """A moderator's word on a comment, taken as feedback."""
     body = await request.body()
+    await charge(request, 1)
     return json_response(await _desk(request).suggest(body, request.state.caller, request.headers.get(POLICY_HEADER)))
 
 
@@ -122,6 +123,7 @@ async def _call(desk: Desk, part: Part, caller: Caller) -> dict[str, Any]:
         await charge_caller(desk.runtime.limits, caller, 1)
         return (await desk.analyze(part.body, caller, header_policy))[0]
     if part.method == "POST" and part.path == SUGGEST_PATH:
+        await charge_caller(desk.runtime.limits, caller, 1)
         return await desk.suggest(part.body, caller, header_policy)
     if not part.method:
         raise BadInput("This part holds no HTTP request.")

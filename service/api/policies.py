@@ -27,7 +27,7 @@ from service.api.policy_replies import (
 )
 from service.api.schema import ErrorReply, takes
 from service.errors import BadInput, PreconditionRequired
-from service.feedback.targets import Target
+from service.feedback.targets import LEAST_BOUND, Target
 from service.records import Chain, Lines
 from service.taxonomy import CATEGORIES
 
@@ -66,7 +66,7 @@ class TargetBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     metric: Literal["fpr", "fnr", "precision"]
-    bound: Annotated[float, Field(gt=0, lt=1)]
+    bound: Annotated[float, Field(ge=LEAST_BOUND, le=1 - LEAST_BOUND)]
     delta: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 

@@ -30,10 +30,10 @@ def refuse_at_once(limits: Limits | None, caller: Caller, state: MutableMapping[
 
 
 async def charge(request: Request, items: int) -> None:
-    """Charge the caller for so many items; raises RateLimited."""
+    """Charge the caller for so many items, if any; raises RateLimited."""
     limits: Limits | None = request.app.state.runtime.limits
     caller: Caller = request.state.caller
-    if limits is not None and caller.name and (standing := await limits.take(caller.name, items)) is not None:
+    if items and limits is not None and caller.name and (standing := await limits.take(caller.name, items)) is not None:
         request.scope["state"][STATE] = standing
         _check(standing)
 

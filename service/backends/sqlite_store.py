@@ -14,6 +14,7 @@ from service.backends.sqlite_banks import SqliteBanks
 from service.backends.sqlite_file import SqliteFile, transaction
 from service.records import Appended, Cell, ChainKey, Event, Feedback, Version
 
+COUNTS_KEPT_DAYS = 120  # as in Redis; nothing else expires
 FLUSH_MEMORY_S = 86_400.0  # how long a flush that was acknowledged, or not, may be sent again
 
 
@@ -119,6 +120,10 @@ class SqliteStore:
             now = time.time()
             self._file.db.execute("DELETE FROM flushes WHERE at < ?", (now - FLUSH_MEMORY_S,))
             self._file.db.execute("INSERT OR REPLACE INTO flushes VALUES (?, ?, ?)", (owner, flush, now))
+            self._file.db.executemany(  # along the key, so that it costs nothing where there is nothing old
+                "DELETE FROM counts WHERE policy = ? AND artifact = ? AND day < ?",
+                [(*of, int(now // 86_400) - COUNTS_KEPT_DAYS) for of in {(c.policy, c.artifact) for c in counts}],
+            )
             self._file.db.executemany(
                 "INSERT INTO counts VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
                 [(c.policy, c.artifact, c.day, form.write_cell(c), n) for c, n in counts.items()],

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from service.feedback.binomial import at_least, at_most, interval
 from service.feedback.outcomes import Metric, Outcome, count
 
+LEAST_BOUND = 1e-6  # no sample will ever show less; far below, the number of receipts that it takes is no number
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -33,7 +35,7 @@ class Target:
     delta: float = 0.1
 
     def __post_init__(self) -> None:
-        if not (0.0 < self.bound < 1.0 and 0.0 < self.delta < 1.0):
+        if not (LEAST_BOUND <= self.bound <= 1.0 - LEAST_BOUND and 0.0 < self.delta < 1.0):
             raise ValueError("a target's bound and delta lie between 0 and 1")
 
     @property

@@ -54,8 +54,8 @@ class BankDesk:
             raise BadInput("There is a category that is not known here.", param="category")
         if action is Action.ALLOW:
             raise BadInput("A bank calls for flag, review or block.", param="action")
-        if len(description) > MOST_DESCRIPTION:
-            raise BadInput(f"A description has {MOST_DESCRIPTION} characters at most.", param="description")
+        if len(description) > MOST_DESCRIPTION or not description.isprintable():
+            raise BadInput(f"A description has {MOST_DESCRIPTION} printable characters at most.", param="description")
         event = _event(name, "bank_set", author, category=category, action=action.wire)
         wanted = Bank(name, category, action, secrets.token_hex(8), description)
         bank = await self._store.banks.set_bank(wanted, event, MOST_BANKS)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from service.images.limits import Limits, Undecodable
+from service.images.shown import as_shown
 
 Pixels: TypeAlias = NDArray[np.uint8]  # (height, width, 3)
 
@@ -27,6 +28,8 @@ SIDE = 1024  # of a frame's longer side as it is looked at: small writing is loo
 LONG_SIDE = 3072  # instead, for one that is long and narrow, such as a chat's screenshot
 STRIP_PIXELS = 2_000_000  # converted at a time: Pillow takes four bytes a pixel, more with transparency
 MID_GREY = 128  # behind what is transparent: white and black text both stand out from it
+WHITE = 255  # behind it a second time, where there is grey that does not
+AS_GREY, SEEN, HIDDEN_PIXELS = 40, 64, 50  # levels from the ground; alpha; pixels of that kind that may be a word
 FRAMES_READ = 50
 EARLIEST = (1, 8, 24)  # numbers from which a further frame is looked at: spread, since neighbours are alike
 DIFFERENT = 20  # levels of grey in one of 32 x 32 fields, from which two frames show different things
@@ -90,11 +93,11 @@ def _decode(image: Image.Image, limits: Limits) -> Decoded:
     width, height = image.size
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         image.draft("RGB", _target(image.size))
-    first = _frame(image)
+    first = _frames(image)
     turn = _turn(image)
     # Of a JPEG with several pictures in it, all viewers show the first.
     still = isinstance(image, JpegImagePlugin.JpegImageFile)
-    frames, partial = ([first], False) if still else _animated(image, first, limits)
+    frames, partial = (first, False) if still else _animated(image, first, limits)
     if turn is not None and turn[0] % 2:
         width, height = height, width
     name = "JPEG" if image.format == "MPO" else str(image.format)
@@ -120,23 +123,49 @@ def _target(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _frame(image: Image.Image) -> Pixels:
-    """The frame that an image stands at, in the size that is looked at."""
+def _frames(image: Image.Image) -> list[Pixels]:
+    """The frame that an image stands at, in the size that is looked at; again where viewers see something else."""
     image.load()
     (width, height), target = image.size, _target(image.size)
     factor = max(1, min(width // target[0], height // target[1]))
     rows = max(1, STRIP_PIXELS // (width * factor)) * factor
-    strips = [
-        np.asarray(_flat(image.crop((0, top, width, min(top + rows, height)))).reduce(factor))
-        for top in range(0, height, rows)
-    ]
+    clear = image.has_transparency_data and not _is_deep(image)
+    strips, alphas = [], []
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        if clear:
+            strip = strip.convert("RGBA")
+            alphas.append(np.asarray(strip.getchannel("A").reduce(factor)))
+        strips.append(np.asarray(_flat(strip).reduce(factor)))
+    on_grey = _sized(strips, target)
+    frames = [on_grey, *_on_white(on_grey, _sized(alphas, target))] if clear else [on_grey]
+    return frames + [shown for frame in frames for shown in as_shown(frame, image.info)]
+
+
+def _sized(strips: list[NDArray[np.uint8]], target: tuple[int, int]) -> NDArray[np.uint8]:
     small = Image.fromarray(np.concatenate(strips))
     return np.asarray(small if small.size == target else small.resize(target, Image.Resampling.BICUBIC))
 
 
+def _on_white(on_grey: Pixels, alpha: NDArray[np.uint8]) -> list[Pixels]:
+    """The same on white, if what can be seen is in part as grey as the ground; else none."""
+    if int(alpha.min()) == 255:
+        return []
+    near = np.abs(on_grey.astype(np.int16) - MID_GREY).max(axis=2) < AS_GREY
+    if int((near & (alpha >= SEEN)).sum()) < HIDDEN_PIXELS:
+        return []
+    lighter = (255 - alpha.astype(np.uint16)) * (WHITE - MID_GREY) // 255
+    return [np.minimum(on_grey + lighter[:, :, None], 255).astype(np.uint8)]
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a pixel has 16 bits or more."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
 def _flat(strip: Image.Image) -> Image.Image:
     """RGB, whatever the mode; what is transparent lies on grey."""
-    if strip.mode.startswith("I") or strip.mode == "F":  # 16 bits a pixel; Pillow would cut off the upper ones
+    if _is_deep(strip):  # Pillow would cut off the upper bits
         return Image.fromarray((np.asarray(strip).astype(np.int32) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
     if not strip.has_transparency_data:
         return strip.convert("RGB")
@@ -145,10 +174,10 @@ def _flat(strip: Image.Image) -> Image.Image:
     return ground.convert("RGB")
 
 
-def _animated(image: Image.Image, first: Pixels, limits: Limits) -> tuple[list[Pixels], bool]:
+def _animated(image: Image.Image, first: list[Pixels], limits: Limits) -> tuple[list[Pixels], bool]:
     """The frames of an animation that are looked at, and whether there are others unlike all of them."""
     until = time.monotonic() + limits.animation_s
-    frames, kept, passed = [first], [_fields(first)], []
+    frames, kept, passed = [*first], [_fields(first[0])], []
     partial = True
     for number in range(1, FRAMES_READ + 1):
         try:
@@ -156,17 +185,17 @@ def _animated(image: Image.Image, first: Pixels, limits: Limits) -> tuple[list[P
             if number == FRAMES_READ or time.monotonic() > until:
                 break
             _check_size(image, limits)  # a frame can enlarge the canvas
-            frame = _frame(image)
+            shown = _frames(image)
         except EOFError:
             partial = False
             break
         except (Undecodable, Image.DecompressionBombError, Image.DecompressionBombWarning, *_DAMAGE):
             break
-        fields = _fields(frame)
+        fields = _fields(shown[0])
         if not _unlike(fields, kept):
             continue
-        if len(frames) <= len(EARLIEST) and number >= EARLIEST[len(frames) - 1]:
-            frames.append(frame)
+        if len(kept) <= len(EARLIEST) and number >= EARLIEST[len(kept) - 1]:
+            frames += shown
             kept.append(fields)
         else:
             passed.append(fields)

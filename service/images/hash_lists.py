@@ -91,7 +91,7 @@ def _read(cells: Mapping[str, str], beyond: bool, kind: HashKind | None, number:
     except BadInput as error:
         raise BadInput(f"Line {number}: {error.message}") from None
     quality = cells.get("quality", "")
-    if quality and not quality.isdecimal():
+    if quality and not (quality.isdecimal() and len(quality) <= 3):
         raise BadInput(f"Line {number}: a quality is a number from 0 to 100.")
     if known.kind == "pdq" and quality and int(quality) < LEAST_QUALITY:
         return None

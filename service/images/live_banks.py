@@ -60,7 +60,8 @@ class LiveBanks:
             after = {}
             for bank in await self._store.banks():
                 had = before.get(bank.name)
-                if had is None or had.bank.token != bank.token:
+                # A revision that went back is a store put back from a copy: its next changes bear numbers seen before.
+                if had is None or had.bank.token != bank.token or had.revision > bank.revision:
                     had = LoadedBank(bank)
                 after[bank.name] = await self._catch_up(had, bank)
             if after != before:

@@ -17,7 +17,7 @@ from service.types import Box
 
 HEAD = struct.Struct("!cI")  # kind of message, bytes that follow
 READY, LOOK, FOUND, REFUSED, FAILED = b"Y", b"L", b"F", b"R", b"X"
-MOST_ANSWER = 16 << 20  # bytes of an answer; more is no answer
+MOST_ANSWER = 32 << 20  # bytes of an answer; more is no answer
 _LENGTH = struct.Struct("!I")
 
 

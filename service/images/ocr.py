@@ -88,7 +88,8 @@ class TextReader:
         picture = np.pad(rgb[:, :, ::-1], ((down, down), (right, right), (0, 0)), "edge")
         found = sorted(self._find(picture), key=lambda line: -line.area)
         self._read_all(found[:MOST_LINES])
-        kept = [line for line in found if _tells(line, height * width)]
+        # Those beyond are told of whatever their shape: nobody has tried to read them.
+        kept = [line for n, line in enumerate(found) if n >= MOST_LINES or _tells(line, height * width)]
         boxes = [_box(line.corners - (right, down), width, height) for line in kept]
         placed = [
             Placed(box, line.turn, len(line.text) if line.confidence >= READ else 0)

@@ -69,7 +69,7 @@ def lines_of(reading: Reading) -> list[Line]:
     found: list[Line] = []
     for frame in reading.frames:
         found += [line for line in frame.lines if line.readable and line.text.strip() and line.text not in seen]
-        seen.update(line.text for line in frame.lines)
+        seen.update(line.text for line in frame.lines if line.readable)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -62,6 +63,8 @@ async def test_a_list_from_its_making_to_its_end(desk: Desk) -> None:
     assert await desk.ask("GET") == {"banks": []}
     made = await desk.ask("PUT", "/gore", json=GORE | {"description": "what was reported"})
     assert made == {"name": "gore", **GORE, "description": "what was reported", "hashes": 0, "revision": 0}
+    for description in ("half a pair \ud800", "two\nlines"):
+        await desk.ask("PUT", "/gore", 400, content=json.dumps(GORE | {"description": description}))
     put = {"hashes": [{"hash": f"pdq:{digits(1)}", "note": "n"}, {"hash": digits(2).upper(), "kind": "sha256"}]}
     assert await desk.ask("PUT", "/gore/hashes", json=put) == {"added": 2, "unchanged": 0}
     assert await desk.ask("PUT", "/gore/hashes", json=put) == {"added": 0, "unchanged": 2}

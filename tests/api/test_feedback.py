@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from service.api.schema import FeedbackReply
+from service.backends.buckets import HostBuckets, Limiter
+from service.metrics import Metrics
 from service.records import Feedback
 from service.taxonomy import CATEGORIES
 from tests.state import Replica, fake_replica
@@ -169,6 +171,28 @@ async def test_a_reviewer_is_named_under_the_key_and_policies_bind(tmp_path: Pat
         own = await weir.client.post("/v1/moderate", json={"input": "tea"}, headers=kids)
         body = {"receipt": own.json()["receipt"], "harmful": False}
         assert (await weir.client.post("/v1/feedback", json=body, headers=kids)).json()["reviewer"] == "kids"
+
+
+async def test_a_content_is_charged_like_any_text_and_a_receipt_is_not(tmp_path: Path) -> None:
+    async with fake_replica(tmp_path, api_keys=key("tool"), rate_limit="4/day") as weir:
+        limiter = Limiter(weir.runtime.settings.rate_limit, HostBuckets(None, ["tool"]), None, Metrics())
+        weir.runtime.limits = limiter
+
+        async def post(path: str, body: dict[str, Any]) -> tuple[int, str]:
+            reply = await weir.client.post(path, json=body, headers={"X-Weir-Key": "key of tool"})
+            return reply.status_code, reply.headers.get("ratelimit-remaining", "")
+
+        token = (
+            await weir.client.post("/v1/moderate", json={"input": "tea"}, headers={"X-Weir-Key": "key of tool"})
+        ).json()["receipt"]
+        assert await post("/v1/feedback", {"receipt": token, "harmful": False}) == (200, "")
+        content = {"content": {"input": "tea"}, "harmful": False}
+        assert await post("/v1/feedback", {"items": [content, {"receipt": token, "harmful": False}]}) == (200, "2")
+        suggestion = {"comment": {"text": "tea"}, "attributeScores": {"TOXICITY": {"summaryScore": {"value": 0}}}}
+        assert await post("/v1alpha1/comments:suggestscore", suggestion) == (200, "1")
+        assert await post("/v1/feedback", content) == (200, "0")
+        assert (await post("/v1/feedback", content))[0] == 429
+        await limiter.close()
 
 
 async def test_openai_replies_carry_receipts_too(weir: Replica) -> None:

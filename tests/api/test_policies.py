@@ -204,6 +204,9 @@ async def test_a_dry_run_tells_the_effect_and_changes_nothing(weir: Replica) -> 
     assert (applied["applied"], applied["number"]) == (False, 0)  # no feedback, no reason to move
     wrong = await weir.client.post("/v1/policies/default/adapt", json={"targets": {"kindness": {}}})
     assert wrong.status_code == 400
+    tiny = {"harassment": {"metric": "fpr", "bound": 1e-300}}
+    wrong = await weir.client.post("/v1/policies/default/adapt", json={"targets": tiny})
+    assert wrong.status_code == 400
 
 
 async def test_reads_need_a_key_and_writes_an_admin_key(tmp_path: Path) -> None:

@@ -133,6 +133,16 @@ async def test_counts_add_up_over_processes_and_a_repeated_flush_counts_once(sto
     assert await other.counts("kids", "tiny@1", 0) == {}
 
 
+async def test_a_file_keeps_counts_no_longer_than_redis_does(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "weir.db")
+    day = int(time.time() // 86_400)
+    new, kept, old = (Cell("default", "tiny@1", day - back, "hate", 0, 0, False) for back in (0, 120, 121))
+    await store.add_counts("one", 1, {kept: 1, old: 1})
+    await store.add_counts("one", 2, {new: 1})
+    assert await store.counts("default", "tiny@1", 0) == {new: 1, kept: 1}
+    await store.close()
+
+
 async def test_a_lease_has_one_owner_at_a_time(store: Store, another: Open) -> None:
     other = await another()
     assert await store.acquire("adapt", "one", 30.0)

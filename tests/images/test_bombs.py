@@ -95,7 +95,7 @@ def test_a_process_that_is_killed_costs_one_image_and_no_more(served: Served) ->
     assert lookers(served.process.pid) not in ([], [pid])
     metrics = httpx.get(f"{served.url}/metrics").text
     assert 'weir_images_refused_total{why="damaged"}' in metrics and "weir_image_starts_total 2.0" in metrics
-    assert 'weir_degraded_total{stage="visual"}' in metrics
+    assert 'weir_degraded_total{stage="visual:not_scanned"}' in metrics
 
 
 def test_stopping_leaves_no_process_and_an_operator_says_what_becomes_of_images_that_no_classifier_saw() -> None:

@@ -111,6 +111,16 @@ def test_what_is_transparent_lies_on_grey() -> None:
     assert frame[5, 2].tolist() == [255] * 3 and frame[5, 15].tolist() == [128] * 3
 
 
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF"])
+def test_what_is_as_grey_as_the_ground_is_seen_on_white(form: str) -> None:
+    image = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    image.paste((128, 128, 128, 255), (0, 0, 20, 40))
+    file = saved(image, form, lossless=True) if form == "WEBP" else saved(image, form)
+    on_grey, on_white = decode(file, LIMITS).frames
+    assert np.ptp(on_grey) <= 2
+    assert on_white[5, 2].tolist() == [128] * 3 and on_white[5, 35].tolist() == [255] * 3
+
+
 def moving(count: int, size: int = 64) -> list[Image.Image]:
     """Frames that all differ."""
     frames = [Image.new("RGB", (size, size)) for _ in range(count)]

@@ -48,6 +48,7 @@ def test_what_is_read(text: str, kind: HashKind | None, expected: list[KnownHash
         ("pdq,qualty\n", "columns are"),
         ("pdq,pdq\n", "columns are"),
         (f"pdq,quality\n{A},high", "Line 2: a quality"),
+        (f"pdq,quality\n{A},{'9' * 5_000}", "Line 2: a quality"),
         (f"pdq,note\n,{A}", "Line 2: there is no hash"),
         (f"pdq:{A},{'x' * 201}", "Line 1: A note"),
     ],

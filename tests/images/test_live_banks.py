@@ -81,6 +81,25 @@ async def test_what_the_store_has_is_taken_up(store: WholeStore, monkeypatch: py
     assert 'weir_bank_hashes{bank="b"}' not in metrics.render().decode()
 
 
+async def test_a_store_put_back_from_a_copy_is_read_anew(tmp_path: Path) -> None:
+    first, second = await SqliteStore.open(tmp_path / "weir.db"), await SqliteStore.open(tmp_path / "copy.db")
+    bank = Bank("a", "hate", Action.BLOCK, "token")
+    event = Event(trail_name("a"), "bank_set", "root", 0.0)
+    for each, numbers in ((first, (1, 2, 3)), (second, (1, 2))):
+        await each.banks.set_bank(bank, event, 9)
+        await each.banks.put_hashes("token", known(*numbers), event)
+    live = LiveBanks(first.banks, Metrics())
+    await live.refresh()
+    live._store = second.banks
+    await live.refresh()
+    assert await live.match(showing(3)) == []
+    await second.banks.put_hashes("token", known(4), event)  # the third change once more
+    await live.refresh()
+    assert len(await live.match(showing(4))) == 1
+    await first.close()
+    await second.close()
+
+
 async def test_a_long_list_is_compared_beside_the_event_loop(store: WholeStore) -> None:
     live, desk = LiveBanks(store.banks, Metrics()), BankDesk(store)
     await desk.set_bank("a", "hate", Action.BLOCK, "", author="root")

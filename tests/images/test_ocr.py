@@ -57,6 +57,17 @@ def test_writing_that_nothing_can_be_made_of_is_told(reader: TextReader) -> None
     assert not any(line.readable for line in lines)
 
 
+def test_lines_that_are_too_many_to_be_read_are_told(reader: TextReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.images.ocr.MOST_LINES", 2)
+    image = Image.new("RGB", (512, 320), "white")
+    draw = ImageDraw.Draw(image)
+    for n, word in enumerate(["garden party", "summer evening"]):
+        draw.text((40, 40 + 80 * n), word, fill="black", font=ImageFont.load_default(size=40))
+    for n, word in enumerate(["kill", "you"]):  # each so short that it could be a button
+        draw.text((60 + 200 * n, 240), word, fill="black", font=ImageFont.load_default(size=24))
+    assert [line.readable for line in reader.read(np.asarray(image))] == [True, True, False, False]
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (10, 200), (LEAST_SIDE, LEAST_SIDE), (300, 400)])
 def test_a_picture_without_writing_has_no_lines(reader: TextReader, shape: tuple[int, int]) -> None:
     assert reader.read(np.full((*shape, 3), 90, dtype=np.uint8)) == ()

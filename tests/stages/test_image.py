@@ -14,6 +14,7 @@ from service.images.limits import Undecodable, Why
 from service.images.reading import Frame, Line, Reading
 from service.metrics import Metrics
 from service.stages.image import ImageStage
+from service.stages.image_text import lines_of
 from service.taxonomy import Action
 from service.types import Box, Content, Finding, Span
 
@@ -170,3 +171,8 @@ async def test_a_classifier_sees_the_image_beside_all_words() -> None:
     assert missing(await failed.inspect(Content("", images=(b"a",)), ())) == [("visual", 0)]
     with pytest.raises(Overloaded):
         await stage({b"a": reading()}, classifier=Eye(Overloaded())).inspect(Content("", images=(b"a",)), ())
+
+
+def test_a_line_that_is_readable_in_a_later_frame_only_counts() -> None:
+    frames = tuple(Frame((Line("go home", BOXES[0], score, readable=score > 0.8),)) for score in (0.6, 0.9, 0.95))
+    assert [line.confidence for line in lines_of(Reading(bytes(32), 9, 9, "GIF", frames))] == [0.9]
