@@ -160,6 +160,12 @@ def test_cover_does_not_push_out_what_is_hidden() -> None:
     assert "folded" in {view.name for view in found}
 
 
+@pytest.mark.parametrize("filler", ["\u115f", "\u1160", "\u3164", "\uffa0", "\u3164\u200b\u3164"])
+def test_a_filler_parts_words_as_it_is_seen_to(filler: str) -> None:
+    assert views(f"how{filler}to{filler}do it")[0].text == "how to do it"
+    assert any("kill" in view.text for view in views(f"go k{filler}i{filler}l{filler}l them"))
+
+
 def test_a_long_payload_does_not_keep_the_next_one_shut() -> None:
     text = f"{base64_of('the cat sat on the mat and was happy ' * 600)} {base64_of('I will kill you tonight')}"
     assert any("I will kill you" in view.text for view in views(text))
