@@ -139,6 +139,8 @@ def _read_in_thread(
             with source:
                 for number, raw in enumerate(source, start=1):
                     line = raw.decode("utf-8", "surrogateescape").rstrip("\r\n")
+                    if number == 1:
+                        line = line.removeprefix("\ufeff")  # a byte order mark, with which nothing is JSON
                     if line.strip():
                         asyncio.run_coroutine_threadsafe(start(number, raw, line), loop).result()
         except OSError as exc:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import unicodedata
 from collections.abc import Callable
 from html.entities import html5
 
 from service.view import Edit
 
-MAX_PAYLOAD = 20_000  # code points opened from one text in one pass
 _ENTITY = re.compile(
     r"&(?:(?:amp|AMP|#0{0,5}38|#[xX]0{0,5}26);)*"
-    r"(?:#(?P<decimal>\d{1,7})(?![\d]);?|#[xX](?P<hex>[0-9a-fA-F]{1,6})(?![0-9a-fA-F]);?|(?P<name>[A-Za-z]{2,31}\d{0,2};))"
+    r"(?:#0*+(?P<decimal>\d{1,7})(?![\d]);?|#[xX]0*+(?P<hex>[0-9a-fA-F]{1,6})(?![0-9a-fA-F]);?|(?P<name>[A-Za-z]{2,31}\d{0,2};))"
 )
 _PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2})++")
 _FORMAT = re.compile(r"%\d[acdef]$")
@@ -59,7 +59,9 @@ def _entity(match: re.Match[str]) -> str | None:
     point = int(match["decimal"]) if match["decimal"] else int(match["hex"], 16)
     if point > 0x10FFFF:
         return None
-    return chr(point) if chr(point).isprintable() or point in (9, 10, 13, 0xA0, 0xAD, 0x200B, 0x200D) else None
+    sign = chr(point)
+    # What is not seen is put in too: the folding of invisible characters takes it out again.
+    return sign if sign.isprintable() or point in (9, 10, 13, 0xA0) or unicodedata.category(sign) == "Cf" else None
 
 
 def _percent_edits(text: str) -> list[Edit]:
@@ -102,7 +104,7 @@ def _set_off(text: str, match: re.Match[str], inside: str) -> Edit:
     start, end = match.span()
     lead = " " if start and not text[start - 1].isspace() else ""
     tail = " " if end < len(text) and not text[end].isspace() else ""
-    return start, end, lead + inside[:MAX_PAYLOAD] + tail
+    return start, end, lead + inside + tail
 
 
 def direction_edits(text: str) -> list[Edit]:
@@ -114,20 +116,15 @@ def direction_edits(text: str) -> list[Edit]:
 
 
 def payload_edits(text: str) -> list[Edit]:
-    """Edits that open base64, hex, binary and backslash escapes, at most `MAX_PAYLOAD` code points in all."""
+    """Edits that open base64, hex, binary and backslash escapes, all of them: none is longer opened than closed."""
     found: list[Edit] = []
-    taken = 0
     for gate, pattern, opened in _CARRIERS:
         if not gate(text):
             continue
         for match in pattern.finditer(text):
-            inside = opened(match.group()) if match.end() - match.start() <= MAX_PAYLOAD * 4 else None
-            if inside is None:
-                continue
-            taken += len(inside)
-            if taken > MAX_PAYLOAD:
-                break
-            found.append((match.start(), match.end(), inside))
+            inside = opened(match.group())
+            if inside is not None:
+                found.append((match.start(), match.end(), inside))
     edits: list[Edit] = []
     for edit in sorted(found):
         if not edits or edit[0] >= edits[-1][1]:

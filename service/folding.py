@@ -20,6 +20,7 @@ _HIDDEN = re.compile(
     f"|(?<![{c.JOINING}{c.PICTURES}{c.IDEOGRAPHS}])(?:[\ufe00-\ufe0e]|\ufe0f(?!\u20e3)|(?<![0-9#*])\ufe0f)"
     f"|(?<![{c.IDEOGRAPHS}])[\U000e0100-\U000e01ef]"
 )
+_BLANK = re.compile("[\u115f\u1160\u3164\uffa0]")  # fillers of Hangul, which take the room of a letter and show none
 _HIDDEN_GATE = re.compile(f"[{c.INVISIBLE}\u200c\u200d\ufe00-\ufe0f\U000e0000-\U000e01ef]")
 _MARKED_WORD = re.compile(rf"(?:[^\W_][{c.LOOSE_MARKS}]*+)++")
 _LOOSE = re.compile(f"[{c.LOOSE_MARKS}]+")
@@ -46,10 +47,14 @@ MAX_EXPANSION = 8  # NFKC turns U+FDFA into eighteen letters; such a ligature is
 
 
 def hidden_edits(text: str) -> list[Edit]:
-    """Edits that drop what is not seen, save joiners and selectors where a script or an emoji needs them."""
+    """Edits that drop what is not seen, save joiners and selectors where a script or an emoji needs them.
+
+    Fillers are seen as spaces, and become spaces.
+    """
     if not _HIDDEN_GATE.search(text):
         return []
-    return [(m.start(), m.end(), "") for m in _HIDDEN.finditer(text) if not m.group("keep")]
+    found = (match for match in _HIDDEN.finditer(text) if not match.group("keep"))
+    return [(m.start(), m.end(), " " if _BLANK.search(m.group()) else "") for m in found]
 
 
 def mark_edits(text: str) -> list[Edit]:

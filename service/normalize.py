@@ -39,6 +39,7 @@ _AMBIGUOUS: tuple[tuple[str, _Edits], ...] = (
     ("leet", wordplay.leet_edits),
     ("masked", wordplay.masked_edits),
 )
+_PARTIAL = frozenset(name for name, _ in _AMBIGUOUS)
 # Names of the views that hold the text as it stands, only spelt otherwise; the others hold what was hidden in it.
 SPELLINGS = frozenset({"plain", "respelled", "folded", *(name for name, _ in _AMBIGUOUS)})
 
@@ -59,7 +60,11 @@ def views(text: str) -> tuple[View, ...]:
         if view.name in ("decoded", "smuggled", "reversed"):
             found += [extra.named(f"{view.name}-folded") for extra in _ambiguous_views(view, view)[-1:]]
     first_of = {view.text: view for view in reversed(found)}
-    return tuple(view for view in found if first_of[view.text] is view)[:MAX_VIEWS]
+    unlike = [view for view in found if first_of[view.text] is view]
+    if len(unlike) > MAX_VIEWS:  # one folding alone is given up before that with all of them, and what was hidden
+        partial = [view for view in unlike if view.name in _PARTIAL][MAX_VIEWS - len(unlike) :]
+        unlike = [view for view in unlike if view not in partial]
+    return tuple(unlike[:MAX_VIEWS])
 
 
 class Readings:

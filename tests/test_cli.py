@@ -54,6 +54,11 @@ def test_json_lines_and_their_errors(tmp_path: Path) -> None:
     assert done.returncode == 2
 
 
+def test_a_byte_order_mark_does_not_make_plain_text_of_json_lines() -> None:
+    done = weir("moderate", text="\ufeff" + json.dumps({"text": "fine", "label": "an insult"}) + "\n")
+    assert (json.loads(done.stdout)["action"], done.returncode) == ("allow", 0)
+
+
 def test_image_files_are_judged_each_for_itself(tmp_path: Path) -> None:
     for name, words in (("a.png", "\x89PNG calm"), ("b", "GIF8 an insult"), ("c.svg", "<svg/>")):
         (tmp_path / name).write_bytes(words.encode("latin-1"))

@@ -5,6 +5,7 @@ Owns the cases by which the foldings are held to that. Refuses to know any model
 
 from __future__ import annotations
 
+from base64 import b64encode
 from random import Random
 from time import perf_counter
 
@@ -144,6 +145,35 @@ def check_map(view: View, text: str) -> None:
         low, high = view.original_span(start, end)
         assert 0 <= low <= high <= len(text)
         assert low < high or not text
+
+
+def base64_of(text: str) -> str:
+    return b64encode(text.encode()).decode()
+
+
+def test_cover_does_not_push_out_what_is_hidden() -> None:
+    tags = "".join(chr(0xE0000 + ord(letter)) for letter in "hello my friends")
+    hidden = base64_of("i will k1ll y0u t0night my friend")
+    found = views(f"Hi {tags} {hidden} and \u202eskrow siht\u202c h e l l o we are soooo h4ppy f*ck bу")
+    assert len(found) == MAX_VIEWS
+    assert any("will kill you" in view.text for view in found)
+    assert "folded" in {view.name for view in found}
+
+
+@pytest.mark.parametrize("filler", ["\u115f", "\u1160", "\u3164", "\uffa0", "\u3164\u200b\u3164"])
+def test_a_filler_parts_words_as_it_is_seen_to(filler: str) -> None:
+    assert views(f"how{filler}to{filler}do it")[0].text == "how to do it"
+    assert any("kill" in view.text for view in views(f"go k{filler}i{filler}l{filler}l them"))
+
+
+def test_a_long_payload_does_not_keep_the_next_one_shut() -> None:
+    text = f"{base64_of('the cat sat on the mat and was happy ' * 600)} {base64_of('I will kill you tonight')}"
+    assert any("I will kill you" in view.text for view in views(text))
+
+
+@pytest.mark.parametrize("entity", ["&#00000000105;", "&#x0000000069;", "i&#8288;", "i&#8204;", "i&#x200e;"])
+def test_entities_of_odd_forms_and_of_what_is_not_seen(entity: str) -> None:
+    assert views(f"go k{entity}ll them")[0].text == "go kill them"
 
 
 @quick

@@ -63,7 +63,7 @@ class LlmJudge:
     async def judge(self, case: Case) -> Opinion:
         """Ask, or remember. Raises JudgeBudgetSpent, and JudgeFailed for everything else that goes wrong."""
         name = self._name(case)
-        known = self._kept.get(name)
+        known = self._kept.get(name) if case.content.store else None
         if known is not None:
             return known
         if not self._breaker.ready:
@@ -72,15 +72,14 @@ class LlmJudge:
         self._breaker.begin()
         try:
             opinion = read(await self._answer(question), question.canary, case)
-        except (JudgeBudgetSpent, asyncio.CancelledError):
-            if not self._breaker.closed:  # a trial without an end would be the last one
+        except BaseException as error:
+            outage = isinstance(error, JudgeFailed) and not isinstance(error, JudgeBudgetSpent)
+            if outage or not self._breaker.closed:  # a trial without an end would be the last one
                 self._breaker.failed()
             raise
-        except JudgeFailed:
-            self._breaker.failed()
-            raise
         self._breaker.succeeded()
-        self._kept[name] = opinion
+        if case.content.store:  # an opinion may quote the text
+            self._kept[name] = opinion
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return opinion
@@ -130,7 +129,7 @@ class LlmJudge:
                     raise JudgeFailed("malformed")
                 chunks.append(chunk)
         given = response.headers.get("retry-after", "")
-        return response.status_code, b"".join(chunks), float(given) if given.isdigit() else None
+        return response.status_code, b"".join(chunks), float(given) if given.isdecimal() else None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -154,7 +153,8 @@ def _headers(key: str | None, *, anthropic: bool) -> dict[str, str]:
 
 def _request(question: Question, model: str, *, anthropic: bool) -> dict[str, Any]:
     """Structured output in each dialect: OpenAI's JSON schema, Anthropic's one tool that must be used."""
-    user = {"role": "user", "content": question.user}
+    words = question.user.encode("utf-8", "replace").decode()  # a lone surrogate cannot be sent
+    user = {"role": "user", "content": words}
     if anthropic:
         return {
             "model": model,

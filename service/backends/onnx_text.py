@@ -17,6 +17,7 @@ from service.backends.batcher import SLICE_ITEMS, Batcher
 from service.backends.cache import Ids, Logits, ScoreCache
 from service.backends.inner_states import RECENT_BYTES, STATES, Seen, Unread, cut_sentences, pool
 from service.backends.onnx_session import open_session, open_tokenizer
+from service.backends.unknown_words import Words
 from service.constitution.reading import Reading
 from service.errors import ScorerFailed
 from service.lru import Lru
@@ -53,6 +54,7 @@ class OnnxTextScorer:
         self._session = open_session(artifact, threads)
         self._tokenizer = open_tokenizer(artifact)
         self._unknown = self._tokenizer.token_to_id("[UNK]")
+        self._words = Words(self._tokenizer)
         given = {output.name for output in self._session.get_outputs()}
         self._states = [name for name in STATES if name in given] or ["embedding"]
         marks = (self._tokenizer.token_to_id(mark) for mark in ".!?")
@@ -237,11 +239,17 @@ class OnnxTextScorer:
         return self.artifact.max_tokens - 2 - (len(tail) + 1 if tail else 0)
 
     def _encode(self, text: str) -> Any:
-        """Tokens without [CLS] and [SEP]; a lone surrogate has no UTF-8 and is read as '?'."""
+        """Tokens without [CLS] and [SEP]; a lone surrogate has no UTF-8 and is read as U+FFFD, which is no token.
+
+        A word with one sign that the vocabulary has not, such as an emoji at its end, would be unknown as a whole. So
+        such signs are read as spaces, and so is every hundredth letter of an endless word.
+        """
         known, encoding = self._encoded
         if encoding is None or text is not known:
-            plain = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+            plain = self._words.readable(text)
             encoding = self._tokenizer.encode(plain, add_special_tokens=False)
+            if self._unknown in encoding.ids and (apart := self._words.apart(plain, encoding)) != plain:
+                encoding = self._tokenizer.encode(apart, add_special_tokens=False)
             self._encoded = (text, encoding)
         return encoding
 

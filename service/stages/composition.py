@@ -6,11 +6,12 @@ such a category on, and none may be written; but what is sexual is known well, a
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.normalize import View, views
+from service.normalize import LONG_CHARS, View, views
 from service.types import Content, Finding, Span
 
 STAGE = "composition"
@@ -85,8 +86,14 @@ class CompositionStage:
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """At most one finding."""
         sexual = _sexual(so_far)
+        if len(content.text) > LONG_CHARS:
+            return await asyncio.to_thread(self._inspect, content.text, sexual)
+        return self._inspect(content.text, sexual)
+
+    @staticmethod
+    def _inspect(text: str, sexual: float) -> list[Finding]:
         best: tuple[Evidence, Span] | None = None
-        for view in views(content.text):
+        for view in views(text):
             found = plainest(view)
             if found is not None and (best is None or found[0].share > best[0].share):
                 best = found

@@ -35,7 +35,9 @@ class ConstitutionStage:
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """A finding without category for each principle that has evidence; at its line it calls for its action."""
         evaluator = self._constitutions.get(content.policy)
-        view = telling_views(self._read(content.text))[0]
+        long = len(content.text) > _LONG
+        found = await asyncio.to_thread(self._read, content.text) if long else self._read(content.text)
+        view = telling_views(found)[0]
         wanted = evaluator.needs_reading
         reading = await self._reader.read(view.text, content.cache_scope) if wanted else Reading.empty()
         if len(view.text) > _LONG:
@@ -61,4 +63,6 @@ class ConstitutionStage:
 
 async def plain_reading(reader: Reader, content: Content) -> Reading:
     """A content's text as this stage reads it, for whoever looks again."""
-    return await reader.read(telling_views(views(content.text))[0].text, content.cache_scope)
+    long = len(content.text) > _LONG
+    found = await asyncio.to_thread(views, content.text) if long else views(content.text)
+    return await reader.read(telling_views(found)[0].text, content.cache_scope)

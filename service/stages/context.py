@@ -5,11 +5,12 @@ Owns how a pair's score becomes a proposal. Refuses to know thresholds; how far 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 
-from service.normalize import views
+from service.normalize import LONG_CHARS, View, views
 from service.stages.semantic import shift_for_windows
-from service.types import Content, Finding, Scorer, Turn
+from service.types import Content, Finding, Scorer, Span, Turn
 
 MARGIN = 0.05  # a smaller difference between pair and text alone is noise
 CONTEXT_CHARS = 2_000  # of the turns before, the latest; the model reads fewer tokens than that
@@ -34,8 +35,10 @@ class ContextStage:
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """Propose a score for each category whose pair score differs."""
         context = latest_turns(content.context)
-        plain, *others = views(content.text)
-        windows = self._scorer.windows(plain.text, context)
+        if len(content.text) > LONG_CHARS:
+            plain, others, windows = await asyncio.to_thread(self._read, content.text, context)
+        else:
+            plain, others, windows = self._read(content.text, context)
         spans = windows[:MOST_WINDOWS]
         pairs = [(plain.text[span.start : span.end], context) for span in spans]
         scored = await self._scorer.score(pairs, content.kind, content.cache_scope)
@@ -54,6 +57,11 @@ class ContextStage:
                 reason = f"model:{self._scorer.version}"
                 findings.append(Finding(category, together, self.name, reason, overrides=True))
         return findings
+
+    def _read(self, text: str, context: str) -> tuple[View, list[View], list[Span]]:
+        """The plain reading, the others, and the windows of the plain one."""
+        plain, *others = views(text)
+        return plain, others, self._scorer.windows(plain.text, context)
 
 
 def latest_turns(turns: Sequence[Turn]) -> str:

@@ -29,6 +29,7 @@ _TOGETHER = 600  # code points within which weak identifiers are about one perso
 _PHONE_WINDOW = 40  # code points around a run of digits that the phone matcher is shown
 _DIGIT = re.compile(r"\d")
 _NO_DIGITS = bytes(code for code in range(128) if not chr(code).isdigit())
+_DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212"), "-")  # as they stand in typeset numbers
 _SEPARATED = r"(?:[ -]?\d)"
 _NOT_BEFORE = r"(?<![\w.,/#=-])"
 _NOT_AFTER = r"(?![\w/=]|[.,-]\d)"
@@ -91,6 +92,8 @@ class IdentifierPatterns:
 
     def identifiers(self, text: str) -> list[Identifier]:
         """Every identifier, none overlapping a stronger one."""
+        if not text.isascii():
+            text = text.translate(_DASHES)
         digits = _count_digits(text)
         found: list[Identifier] = []
         for kind, least, gate, find in _FINDERS:

@@ -151,6 +151,26 @@ async def test_a_trial_that_is_given_up_is_not_the_last_one() -> None:
     assert (await asked.judge(case("you fool"))).scores
 
 
+async def test_a_text_without_utf8_is_judged_and_does_not_wedge_the_breaker() -> None:
+    clock, fake = Clock(), FakeJudge([401, 401, 401, cruel, cruel])
+    asked = judge(fake, clock)
+    for n in range(3):
+        with pytest.raises(JudgeFailed):
+            await asked.judge(case(f"text {n}"))
+    clock.now = 21.0
+    assert (await asked.judge(case("you fool \ud800"))).scores
+    assert (await asked.judge(case("you fool"))).scores
+
+
+async def test_what_is_not_to_be_kept_is_asked_again() -> None:
+    fake = FakeJudge([cruel, cruel, cruel])
+    asked = judge(fake)
+    await asked.judge(case(store=False))
+    await asked.judge(case(store=False))
+    await asked.judge(case())
+    assert len(fake.calls) == 3
+
+
 async def test_the_budget_holds_and_the_other_judge_is_asked() -> None:
     clock, fake = Clock(), FakeJudge([cruel])
     asked = judge(fake, clock, per_minute=2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from service.stages.composition import CompositionStage, is_sexual
@@ -65,3 +67,18 @@ async def test_the_span_is_of_the_original() -> None:
     text = "Ｔｈｅ ｇｉｒｌ was 12 years old."
     (finding,) = await composed(text, 0.9)
     assert finding.span is not None and text[finding.span.start : finding.span.end] == "12 years old"
+
+
+async def test_others_are_served_while_a_long_text_is_read() -> None:
+    turns = 0
+
+    async def serve() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(serve())
+    (finding,) = await composed("some of the words " * 1_500 + "under 18", 0.8)
+    others.cancel()
+    assert finding.reason == "composition:minor" and turns > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -126,3 +127,19 @@ def test_of_a_long_conversation_the_end_is_kept() -> None:
     long = latest_turns([Turn("early"), Turn("ab " * 5_000 + "end")])
     assert len(long) <= CONTEXT_CHARS and long.endswith("end") and "early" not in long
     assert latest_turns([]) == ""
+
+
+async def test_others_are_served_while_a_long_text_is_read() -> None:
+    turns = 0
+
+    async def serve() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(serve())
+    stage = ContextStage(FakeScorer(lambda text, context: {"violence": 0.9}), trusted_roles=(), window_shift=0.0)
+    await stage.inspect(Content("some of the words " * 1_500, context=(Turn("yes", "user"),)), [])
+    others.cancel()
+    assert turns > 0

@@ -131,3 +131,9 @@ def test_spans_lie_inside_and_do_not_overlap(text: str) -> None:
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
     assert all(0.0 < finding.score <= 1.0 for finding in PATTERNS.findings(text, "keyword"))
+
+
+@pytest.mark.parametrize("dash", ["\u2010", "\u2011", "\u2013"])
+def test_a_typeset_dash_parts_digits_as_a_hyphen_does(dash: str) -> None:
+    (card,) = IdentifierPatterns().identifiers(dash.join(["4111", "1111", "1111", "1111"]))
+    assert (card.kind, card.score) == ("card", 0.95)
