@@ -12,7 +12,7 @@ from typing import Any
 
 from service.errors import StartRefused
 from service.pipeline import Gate, Step, always, asks_constitution, has_context, has_images, has_text
-from service.stages.composition import is_sexual
+from service.stages.composition import has_facts
 from service.types import Stage
 
 GATES: Mapping[str, Gate] = {
@@ -20,7 +20,7 @@ GATES: Mapping[str, Gate] = {
     "text": has_text,
     "images": has_images,
     "context": has_context,
-    "sexual": is_sexual,
+    "facts": has_facts,
     "constitution": asks_constitution,
 }
 

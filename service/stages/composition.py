@@ -1,7 +1,8 @@
-"""Categories that are made of two facts, one that the classifier sees and one that words tell: `sexual/minors`.
+"""Categories that are made of two facts: `sexual/minors`, `hate/threatening`.
 
 Owns how the facts are joined. Refuses to know thresholds and how a score came about. There is hardly a row to train
-such a category on, and none may be written; but what is sexual is known well, and words for a child are plain.
+`sexual/minors` on, and none may be written; but what is sexual is known well, and words for a child are plain. Of
+threats to groups there are few rows too: hate that is violent is one, by the taxonomy's own words.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from service.types import Content, Finding, Span
 
 STAGE = "composition"
 PARENT, CHILD = "sexual", "sexual/minors"
-LEAST_SEXUAL = 0.1  # below this there is nothing to compose
+LEAST = 0.1  # below this there is nothing to compose
+HATE, VIOLENCE, THREAT = "hate", "violence", "hate/threatening"
+JOINT_SHARE = 0.9  # of the weaker of the two facts
 
 _NUMBERS = "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
 _UNDER_18 = rf"(?:1[0-7]|[1-9]|{_NUMBERS})"
@@ -66,32 +69,49 @@ _ADULTS = re.compile(r"\b18\s?\+|\bover (?:18|eighteen)\b|\badults? only\b|\bcon
 _SURE = 0.9  # evidence from this share on stands beside talk of adults
 
 
-def is_sexual(content: Content, so_far: Sequence[Finding]) -> bool:
+def has_facts(content: Content, so_far: Sequence[Finding]) -> bool:
     """The gate of the stage: whether the detectors found anything to compose with."""
-    return _sexual(so_far) >= LEAST_SEXUAL
+    return _score(PARENT, so_far) >= LEAST or min(_score(HATE, so_far), _score(VIOLENCE, so_far)) >= LEAST
 
 
-def _sexual(so_far: Sequence[Finding]) -> float:
-    return max((f.score for f in so_far if f.category == PARENT and not f.overrides), default=0.0)
+def _strongest(category: str, so_far: Sequence[Finding]) -> Finding | None:
+    found = [finding for finding in so_far if finding.category == category and not finding.overrides]
+    return max(found, key=lambda finding: finding.score, default=None)
+
+
+def _score(category: str, so_far: Sequence[Finding]) -> float:
+    found = _strongest(category, so_far)
+    return 0.0 if found is None else found.score
+
+
+def violent_hate(so_far: Sequence[Finding]) -> list[Finding]:
+    """Hate and violence in one text, as sure as the weaker of the two; it stands where the violence does."""
+    hate, violence = _strongest(HATE, so_far), _strongest(VIOLENCE, so_far)
+    if hate is None or violence is None or min(hate.score, violence.score) < LEAST:
+        return []
+    score = round(min(hate.score, violence.score) * JOINT_SHARE, 6)
+    return [Finding(THREAT, score, STAGE, "composition:violence", violence.span)]
 
 
 class CompositionStage:
-    """A detector that reads what the stages before it found: sexual, and about someone who is under age.
+    """A detector that reads what the stages before it found: sexual and about a minor, or hateful and violent.
 
-    The score is the parent's times the share of the plainest evidence; the reason names it, the span shows it.
+    A minor's score is the parent's times the share of the plainest evidence; the reason names it, the span shows it.
     """
 
     name = STAGE
 
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
-        """At most one finding."""
-        sexual = _sexual(so_far)
+        """At most one finding of each kind."""
+        found, sexual = violent_hate(so_far), _score(PARENT, so_far)
+        if sexual < LEAST:
+            return found
         if len(content.text) > LONG_CHARS:
-            return await asyncio.to_thread(self._inspect, content.text, sexual)
-        return self._inspect(content.text, sexual)
+            return found + await asyncio.to_thread(self._minors, content.text, sexual)
+        return found + self._minors(content.text, sexual)
 
     @staticmethod
-    def _inspect(text: str, sexual: float) -> list[Finding]:
+    def _minors(text: str, sexual: float) -> list[Finding]:
         best: tuple[Evidence, Span] | None = None
         for view in views(text):
             found = plainest(view)

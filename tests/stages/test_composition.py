@@ -1,4 +1,4 @@
-"""Two facts that make a category together: what is sexual, and words that tell of a minor."""
+"""Two facts that make a category together: sexual and words that tell of a minor; hateful and violent."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from service.stages.composition import CompositionStage, is_sexual
-from service.types import Content, Finding
+from service.stages.composition import CompositionStage, has_facts
+from service.types import Content, Finding, Span
 
 
 async def composed(text: str, sexual: float) -> list[Finding]:
@@ -51,11 +51,29 @@ async def test_no_finding_without_such_words(text: str) -> None:
     assert await composed(text, 0.9) == []
 
 
-def test_the_stage_runs_only_for_a_text_that_is_sexual() -> None:
+def test_the_stage_runs_only_for_a_text_that_has_facts() -> None:
     content = Content("The children were 8 years old.")
-    assert not is_sexual(content, [Finding("sexual", 0.05, "semantic", "model:fake@0")])
-    assert not is_sexual(content, [Finding("hate", 0.9, "semantic", "model:fake@0")])
-    assert is_sexual(content, [Finding("sexual", 0.3, "semantic", "model:fake@0")])
+    assert not has_facts(content, [Finding("sexual", 0.05, "semantic", "model:fake@0")])
+    assert not has_facts(content, [Finding("hate", 0.9, "semantic", "model:fake@0")])
+    assert has_facts(content, [Finding("sexual", 0.3, "semantic", "model:fake@0")])
+
+
+async def test_hate_that_is_violent_threatens_a_group_as_surely_as_the_weaker_of_the_two() -> None:
+    place = Span(4, 9)
+    facts = [Finding("hate", 0.9, "semantic", "m"), Finding("violence", 0.6, "semantic", "m", place)]
+    content = Content("Burn their houses down.")
+    assert has_facts(content, facts)
+    (finding,) = await CompositionStage().inspect(content, facts)
+    assert (finding.category, finding.reason, finding.span) == ("hate/threatening", "composition:violence", place)
+    assert 0.5 < finding.score < 0.6 and not finding.overrides
+
+
+@pytest.mark.parametrize("lacking", ["hate", "violence"])
+async def test_one_fact_alone_is_no_threat_to_a_group(lacking: str) -> None:
+    scores = {"hate": 0.9, "violence": 0.9, lacking: 0.05}
+    facts = [Finding(category, score, "semantic", "m") for category, score in scores.items()]
+    assert not has_facts(Content("a text"), facts)
+    assert await CompositionStage().inspect(Content("a text"), facts) == []
 
 
 async def test_talk_of_adults_outweighs_weak_words_only() -> None:
