@@ -19,6 +19,7 @@ from torch import Tensor
 from models.data import LABELS, Row
 from models.encoder import pretrained_folder
 from models.obfuscation import obfuscate
+from service.backends.unknown_words import Words
 from service.taxonomy import OPENAI_CATEGORIES
 
 UNK, CLS, SEP = 100, 101, 102
@@ -86,11 +87,11 @@ def augment(rows: Sequence[Row], shares: dict[str, Any], rng: random.Random) -> 
 
 def encode(rows: Sequence[Row], tokenizer: Tokenizer, max_tokens: int, rng: random.Random | None) -> list[Example]:
     """Examples of at most `max_tokens`; of a longer text one window: its beginning, or with `rng` at times another."""
-    texts = tokenizer.encode_batch_fast([_clean(row.text) for row in rows], add_special_tokens=False)
-    contexts = tokenizer.encode_batch_fast([_clean(row.context) for row in rows], add_special_tokens=False)
+    texts = _read([row.text for row in rows], tokenizer)
+    contexts = _read([row.context for row in rows], tokenizer)
     examples = []
     for row, text, context in zip(rows, texts, contexts, strict=True):
-        ids, tail = known_ids(text.ids), known_ids(context.ids)[-CONTEXT_TOKENS:]
+        ids, tail = known_ids(text), known_ids(context)[-CONTEXT_TOKENS:]
         room = max_tokens - 2 - (len(tail) + 1 if tail else 0)
         if len(ids) > room:
             start = _window_start(len(ids) - room, row, rng)
@@ -109,8 +110,18 @@ def known_ids(ids: list[int]) -> list[int]:
     return [token for token in ids if token != UNK]
 
 
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
+def _read(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
+    """Token ids of each text as the service reads it, unknown ones among them."""
+    words = Words(tokenizer)
+    plain = [words.readable(text) for text in texts]
+    found: list[list[int]] = []
+    for text, encoding in zip(plain, tokenizer.encode_batch_fast(plain, add_special_tokens=False), strict=True):
+        ids = encoding.ids
+        if UNK in ids:
+            apart = words.apart(text, tokenizer.encode(text, add_special_tokens=False))  # the fast one has no offsets
+            ids = tokenizer.encode(apart, add_special_tokens=False).ids if apart != text else ids
+        found.append(ids)
+    return found
 
 
 def _window_start(last: int, row: Row, rng: random.Random | None) -> int:
