@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Literal
 
 import httpx
@@ -70,6 +71,8 @@ class UpstreamClient:
             timeout=httpx.Timeout(connect=CONNECT_S, read=first_byte_s, write=first_byte_s, pool=CONNECT_S),
             follow_redirects=False,
             trust_env=False,
+            # All callers share this client: what an upstream sets for one of them must not go out with another's request.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
         self._stall_s = stall_s
 

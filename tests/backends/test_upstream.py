@@ -108,3 +108,16 @@ def test_keys_of_weir_stay_and_others_pass() -> None:
     spent = passed_headers(sent, openai, spent=frozenset({"authorization"}))
     assert spent["authorization"] == "Bearer configured"
     assert "x-api-key" not in passed_headers([("X-Api-Key", "weir")], openai, spent=frozenset({"x-api-key"}))
+
+
+async def test_a_cookie_of_one_caller_goes_out_with_no_other() -> None:
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"set-cookie: session=of-one-caller; Path=/\r\ncontent-length: 0\r\n\r\n")
+
+    async with server(write) as (upstream, heads):
+        client = UpstreamClient(first_byte_s=5, stall_s=5)
+        for _ in range(2):
+            async with client.send(upstream, "/v1/x", {}, b"{}") as answer:
+                assert [piece async for piece in answer.pieces] == []
+        await client.close()
+    assert len(heads) == 2 and b"of-one-caller" not in heads[1]
