@@ -185,7 +185,7 @@ def spent_headers(headers: Iterable[tuple[str, str]], settings: Settings) -> fro
     held = {name: value.strip() for name, value in headers if name in ("authorization", "x-api-key")}
     if held.get("authorization", "")[:7].lower() == "bearer ":
         held["authorization"] = held["authorization"][7:].strip()
-    return frozenset(name for name, key in held.items() if hashlib.sha256(key.encode()).hexdigest() in own)
+    return frozenset(name for name, key in held.items() if hashlib.sha256(key.encode("latin-1")).hexdigest() in own)
 
 
 async def _refused(answer: Answer) -> UpstreamFailed:

@@ -21,7 +21,7 @@ FAULTS: tuple[FaultKind, ...] = ("connect", "timeout", "stall", "broken", "too_l
 CONNECT_S = 5.0
 TRIES = 2  # of connecting; what was sent once is never sent again
 CONNECTIONS = 256
-_PASSED = ("accept", "content-type", "user-agent", "x-request-id")
+_PASSED = ("accept", "user-agent", "x-request-id")
 _PASSED_FAMILIES = ("openai-", "anthropic-", "x-stainless-")
 
 
@@ -81,7 +81,9 @@ class UpstreamClient:
         self, upstream: Upstream, path: str, headers: Mapping[str, str], body: bytes
     ) -> AsyncIterator[Answer]:
         """POST `body`; the connection is closed on leaving, read to its end or not. Raises UpstreamFault."""
-        request = self._client.build_request("POST", upstream.base_url + path, headers=headers, content=body)
+        # As bytes, as they came: httpx takes text for ASCII, and a caller's own name need not be.
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        request = self._client.build_request("POST", upstream.base_url + path, headers=raw, content=body)
         request.extensions["timeout"]["read"] = upstream.first_byte_s or self._client.timeout.read
         try:
             response = await self._client.send(request, stream=True)
@@ -133,5 +135,6 @@ def passed_headers(headers: Iterable[tuple[str, str]], upstream: Upstream, *, sp
         passed["x-api-key"] = key
     elif key:
         passed["authorization"] = f"Bearer {key}"
-    passed["accept-encoding"] = "gzip"
+    # Not as the caller named it: under another charset the same bytes are another text than the one that was judged.
+    passed |= {"content-type": "application/json", "accept-encoding": "gzip"}
     return passed

@@ -246,6 +246,9 @@ def test_a_key_of_weirs_never_goes_on() -> None:
     assert spent == {"authorization"}
     assert spent_headers([("x-weir-key", "weir"), ("x-api-key", "weir")], settings) == {"x-api-key"}
     assert spent_headers([("authorization", "Bearer weir")], Settings()) == frozenset()
+    accented = Settings(api_keys=(ApiKey("app", hashlib.sha256("clé".encode()).hexdigest()),))
+    as_it_came = "clé".encode().decode("latin-1")
+    assert spent_headers([("authorization", f"Bearer {as_it_came}")], accented) == {"authorization"}
 
 
 def test_who_leaves_closes_the_upstream(bench: Bench) -> None:

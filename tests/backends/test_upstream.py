@@ -103,7 +103,8 @@ def test_keys_of_weir_stay_and_others_pass() -> None:
     openai = Upstream("default", "openai", "http://x", "configured")
     anthropic = Upstream("default", "anthropic", "http://x", "configured")
     passed = passed_headers(sent, openai, spent=frozenset({"x-weir-key"}))
-    assert passed == {"authorization": "Bearer sdk", "openai-organization": "o", "accept-encoding": "gzip"}
+    json_bytes = {"content-type": "application/json", "accept-encoding": "gzip"}
+    assert passed == {"authorization": "Bearer sdk", "openai-organization": "o", **json_bytes}
     assert passed_headers(sent, anthropic, spent=frozenset())["x-api-key"] == "sdk"
     spent = passed_headers(sent, openai, spent=frozenset({"authorization"}))
     assert spent["authorization"] == "Bearer configured"
@@ -121,3 +122,23 @@ async def test_a_cookie_of_one_caller_goes_out_with_no_other() -> None:
                 assert [piece async for piece in answer.pieces] == []
         await client.close()
     assert len(heads) == 2 and b"of-one-caller" not in heads[1]
+
+
+async def test_headers_that_are_not_ascii_go_on_as_they_came() -> None:
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"content-length: 0\r\n\r\n")
+
+    async with server(write) as (upstream, heads):
+        client = UpstreamClient(first_byte_s=5, stall_s=5)
+        given = [("User-Agent", "Bücher".encode().decode("latin-1"))]
+        async with client.send(upstream, "/v1/x", passed_headers(given, upstream, spent=frozenset()), b"{}") as answer:
+            assert answer.status == 200
+        await client.close()
+    assert "Bücher".encode() in heads[0]
+
+
+def test_the_body_is_never_called_anything_but_json() -> None:
+    upstream = Upstream("default", "openai", "http://x")
+    for given in ("application/json; charset=utf-7", "application/x-www-form-urlencoded"):
+        passed = passed_headers([("Content-Type", given)], upstream, spent=frozenset())
+        assert passed["content-type"] == "application/json"
