@@ -87,7 +87,7 @@ async def relay(request: Request, dialect: Dialect, upstream_name: str = "defaul
     rules = runtime.policies.get(policy).stream
     prompt = dialect.read_prompt(body, rules.allow_unjudged_parts)
     verdict = await while_connected(request, _judge_prompt(runtime, prompt, policy, rules))
-    editor = dialect.make_editor(body)
+    editor, idle_s = dialect.make_editor(body), runtime.settings.stream_idle_s
     running: RunningStreams = request.app.state.running_streams
     audited = streamed and rules.mode != "observe"
     measures = StreamMeasures(runtime, running, dialect.name, timed=streamed, audited=audited)
@@ -99,7 +99,7 @@ async def relay(request: Request, dialect: Dialect, upstream_name: str = "defaul
         events = editor.stop(ending_of(verdict))
         if not streamed:
             return json_response(dialect.from_events(events))
-        return EventStream(AsyncExitStack(), _at_once(events), editor)
+        return EventStream(AsyncExitStack(), _at_once(events), editor, idle_s)
     upstream = runtime.upstream(dialect.kind, upstream_name)
     context = prompt.turns[-1:] if rules.judge_in_context else ()
     judge = SegmentJudge(runtime, policy, rules, context)
@@ -114,7 +114,7 @@ async def relay(request: Request, dialect: Dialect, upstream_name: str = "defaul
             return await while_connected(request, _whole(dialect, answer, gate))
         if answer.media_type != "text/event-stream":
             raise UpstreamFailed("The upstream answered with something else than a stream.", "upstream_malformed")
-        return EventStream(stack.pop_all(), gate.edited(_events(answer)), editor)
+        return EventStream(stack.pop_all(), gate.edited(_events(answer)), editor, idle_s)
 
 
 def _channel(judge: SegmentJudge, rules: StreamRules, whole: bool) -> Channel:
