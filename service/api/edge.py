@@ -242,7 +242,7 @@ class _Exchange:
 
     async def fail(self, error: WeirError) -> None:
         """Answer with the error; a reply that has begun can only be broken off."""
-        self._scope["state"]["code"] = error.code
+        self._scope["state"]["code"] = getattr(error, "label", error.code)
         if self._answering:
             raise RuntimeError("the reply failed after it had begun") from None
         response = error_response(self._scope["path"], error, self.ids.outside)

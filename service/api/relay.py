@@ -57,6 +57,12 @@ class UpstreamFailed(WeirError):
         self.code, self.status = code, status
 
 
+class UpstreamRefused(UpstreamFailed):
+    """The upstream's own refusal, in its own code: of no closed set, so that metrics and logs say `label`."""
+
+    label = "upstream_refused"
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """What the relay is told of a dialect."""
@@ -139,8 +145,7 @@ def _conclude(
         measures.failed(gate.failed)
         measures.end(gate.end)
     else:
-        refused = isinstance(error, UpstreamFailed) and not error.code.startswith("upstream_")
-        measures.failed("upstream_refused" if refused else error.code)
+        measures.failed(error.label if isinstance(error, UpstreamRefused) else error.code)
         measures.end("failed")
     audit()
 
@@ -198,7 +203,7 @@ async def _refused(answer: Answer) -> UpstreamFailed:
     except (ValueError, KeyError, TypeError, AttributeError, MalformedEvent):
         code = "upstream_refused"  # a page of some proxy, or no words at all
     status = answer.status if answer.status >= 400 else 502
-    error = UpstreamFailed(f"The upstream refused the request with status {answer.status}.", code, status)
+    error = UpstreamRefused(f"The upstream refused the request with status {answer.status}.", code, status)
     error.retry_after_s = int(answer.retry_after) if answer.retry_after.isdecimal() else None
     return error
 

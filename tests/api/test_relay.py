@@ -223,6 +223,8 @@ def test_faults_before_the_first_byte_are_statuses(bench: Bench) -> None:
     assert "quoted" not in str(caught.value.body)
     with pytest.raises(openai.RateLimitError):
         bench.openai.responses.create(model="refused", input="Hello?")
+    rejections = bench.runtime.metrics.render().decode()
+    assert 'weir_rejections_total{code="upstream_refused"}' in rejections and "rate_limit_error" not in rejections
     with pytest.raises(openai.InternalServerError) as page:
         bench.streamed_response("page")
     assert page.value.code == "upstream_malformed"
