@@ -91,7 +91,10 @@ async def relay(request: Request, dialect: Dialect, upstream_name: str = "defaul
         raise BadInput("The request needs a model, and stream must be true or false.", param="model")
     policy = request.state.caller.choose_policy(request.headers.get(POLICY_HEADER))
     rules = runtime.policies.get(policy).stream
-    prompt = dialect.read_prompt(body, rules.allow_unjudged_parts)
+    try:
+        prompt = dialect.read_prompt(body, rules.allow_unjudged_parts)
+    except RecursionError:
+        raise BadInput("The request is nested too deeply.") from None
     verdict = await while_connected(request, _judge_prompt(runtime, prompt, policy, rules))
     editor, idle_s = dialect.make_editor(body), runtime.settings.stream_idle_s
     running: RunningStreams = request.app.state.running_streams
@@ -171,8 +174,8 @@ async def _ask(request: Request, upstream: Upstream, path: str, body: dict[str, 
     assert client is not None  # there is an upstream
     try:
         written = json.dumps(body, allow_nan=False).encode("ascii")
-    except ValueError:
-        raise BadInput("A number is out of range.") from None
+    except (ValueError, RecursionError):
+        raise BadInput("A number is out of range, or the request is nested too deeply.") from None
     try:
         sent = client.send(upstream, path, headers, written)
         answer = await stack.enter_async_context(sent)
