@@ -20,7 +20,7 @@ FAULTS: tuple[FaultKind, ...] = ("connect", "timeout", "stall", "broken", "too_l
 
 CONNECT_S = 5.0
 TRIES = 2  # of connecting; what was sent once is never sent again
-CONNECTIONS = 256
+CONNECTIONS = 256  # unless more streams than that may run
 _PASSED = ("accept", "user-agent", "x-request-id")
 _PASSED_FAMILIES = ("openai-", "anthropic-", "x-stainless-")
 
@@ -61,17 +61,17 @@ class Answer:
 class UpstreamClient:
     """Sends requests over pooled connections. Must be closed on the event loop that it was used on."""
 
-    def __init__(self, *, first_byte_s: float, stall_s: float) -> None:
+    def __init__(self, *, first_byte_s: float, stall_s: float, connections: int = CONNECTIONS) -> None:
         """`first_byte_s` for an answer to begin, `stall_s` between two pieces of it."""
         self._client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(
                 retries=TRIES - 1,  # of connecting only
-                limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS // 4),
+                limits=httpx.Limits(max_connections=connections, max_keepalive_connections=CONNECTIONS // 4),
             ),
             timeout=httpx.Timeout(connect=CONNECT_S, read=first_byte_s, write=first_byte_s, pool=CONNECT_S),
             follow_redirects=False,
             trust_env=False,
-            # All callers share this client: what an upstream sets for one of them must not go out with another's request.
+            # All callers share this client: what an upstream sets for one must not go out with another's request.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
         self._stall_s = stall_s

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
-from service.backends.upstream import Upstream, UpstreamClient, UpstreamFault, passed_headers
+from service.backends.upstream import CONNECTIONS, Upstream, UpstreamClient, UpstreamFault, passed_headers
+from service.upstreams import open_client
 
 Write = Callable[[asyncio.StreamWriter], Awaitable[None]]
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
@@ -135,6 +136,17 @@ async def test_headers_that_are_not_ascii_go_on_as_they_came() -> None:
             assert answer.status == 200
         await client.close()
     assert "Bücher".encode() in heads[0]
+
+
+async def test_there_is_a_connection_for_every_stream_that_may_run() -> None:
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"content-length: 0\r\n\r\n")
+
+    async with server(write) as (upstream, _), AsyncExitStack() as opened, AsyncExitStack() as answers:
+        client = open_client(opened, [upstream], CONNECTIONS + 1)
+        assert client is not None
+        for _ in range(CONNECTIONS + 1):  # none of which is read to its end
+            await answers.enter_async_context(client.send(upstream, "/v1/x", {}, b"{}"))
 
 
 def test_the_body_is_never_called_anything_but_json() -> None:
