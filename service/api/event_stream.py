@@ -26,9 +26,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(
-        self, stack: AsyncExitStack, events: AsyncIterator[Event], editor: ReplyEditor, idle_s: float
-    ) -> None:
+    def __init__(self, stack: AsyncExitStack, events: AsyncIterator[Event], editor: ReplyEditor, idle_s: float) -> None:
         """`stack` holds what the events come from. `idle_s`: how long a reader may take to accept one event."""
         super().__init__(None, 200, {"cache-control": "no-cache", "x-accel-buffering": "no"})
         del self.headers["content-length"]
@@ -68,7 +66,8 @@ class EventStream(Response):
     async def _send(self, send: Send, event: Event) -> None:
         body = {"type": "http.response.body", "body": self._editor.frame(event), "more_body": True}
         try:
-            async with asyncio.timeout(self._idle_s):  # else who reads nothing holds a stream, and an upstream, for ever
+            # Else who reads nothing holds a stream, and an upstream, for ever.
+            async with asyncio.timeout(self._idle_s):
                 await send(body)
         except TimeoutError:
             raise ClientDisconnect from None

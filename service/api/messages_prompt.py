@@ -22,9 +22,9 @@ _OF_IMAGES = ("source", "data", "url", "file_id")
 _BINARY_SOURCES = {"base64": "images and files", "url": "what an address holds", "file": "files"}
 # Fields that say nothing to the model.
 _SETTINGS = frozenset(
-    ("model", "stream", "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "tool_choice")
-    + ("thinking", "service_tier", "container", "mcp_servers", "context_management", "betas", "inference_geo", "speed")
-    + ("cache_control",)
+    {"model", "stream", "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "tool_choice"}
+    | {"thinking", "service_tier", "container", "mcp_servers", "context_management", "betas", "inference_geo", "speed"}
+    | {"cache_control"}
 )
 _STEERING = ("tools", "output_format", "output_config")  # they steer the model as its instructions do
 

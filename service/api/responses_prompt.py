@@ -35,10 +35,10 @@ _REACHING = {
 }
 # Fields that say nothing to the model.
 _SETTINGS = frozenset(
-    ("model", "stream", "stream_options", "include", "background", "max_output_tokens", "max_tool_calls", "metadata")
-    + ("parallel_tool_calls", "prompt_cache_key", "prompt_cache_retention", "reasoning", "safety_identifier", "store")
-    + ("service_tier", "temperature", "top_p", "top_logprobs", "tool_choice", "truncation", "user", "moderation")
-    + ("context_management",)
+    {"model", "stream", "stream_options", "include", "background", "max_output_tokens", "max_tool_calls", "metadata"}
+    | {"parallel_tool_calls", "prompt_cache_key", "prompt_cache_retention", "reasoning", "safety_identifier", "store"}
+    | {"service_tier", "temperature", "top_p", "top_logprobs", "tool_choice", "truncation", "user", "moderation"}
+    | {"context_management"}
 )
 _READ = frozenset({"instructions", "tools", "text", "input"} | _REACHING.keys())
 
