@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 
 from pydantic import SecretStr
 
-from service.backends.upstream import Upstream, UpstreamClient, UpstreamKind
+from service.backends.upstream import CONNECTIONS, Upstream, UpstreamClient, UpstreamKind
 from service.config import Settings
 from service.environment import read_secret
 from service.upstream_files import read_upstreams
@@ -34,10 +34,10 @@ def load_upstreams(settings: Settings) -> dict[tuple[UpstreamKind, str], Upstrea
     return {(upstream.kind, upstream.name): upstream for upstream in (*found, *named)}
 
 
-def open_client(stack: AsyncExitStack, upstreams: Sized) -> UpstreamClient | None:
-    """A client that `stack` closes, where there is an upstream to reach."""
+def open_client(stack: AsyncExitStack, upstreams: Sized, most_streams: int) -> UpstreamClient | None:
+    """A client that `stack` closes, where there is an upstream to reach, with a connection for each stream."""
     if not upstreams:
         return None
-    client = UpstreamClient(first_byte_s=FIRST_BYTE_S, stall_s=STALL_S)
+    client = UpstreamClient(first_byte_s=FIRST_BYTE_S, stall_s=STALL_S, connections=max(CONNECTIONS, most_streams))
     stack.push_async_callback(client.close)
     return client

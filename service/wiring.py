@@ -96,7 +96,7 @@ async def open_runtime(
         runtime.image_fetcher = open_fetcher(stack, settings, metrics)
         runtime.banks = BankDesk(keep.store, None if sight.known is None else sight.known.refresh)
         runtime.upstreams = load_upstreams(settings)
-        runtime.upstream_client = open_client(stack, runtime.upstreams)
+        runtime.upstream_client = open_client(stack, runtime.upstreams, settings.max_streams)
         metrics.name_model(runtime.model)
         if stateful:
             runtime.follow()

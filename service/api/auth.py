@@ -72,9 +72,10 @@ def _key_in(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     for name, value in headers:
         if name == b"x-weir-key":
             return value.strip()
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
+        # The first of several: in a batch, a part's own stands before the whole's.
+        if name == b"authorization" and value[:7].lower() == b"bearer " and bearer is None:
             bearer = value[7:].strip()
-        elif name == b"x-api-key":
+        elif name == b"x-api-key" and api_key is None:
             api_key = value.strip()
     return bearer if bearer is not None else api_key
 

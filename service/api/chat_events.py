@@ -134,7 +134,7 @@ class ChatEditor:
         if isinstance(delta.get("annotations"), list) and delta["annotations"]:
             notes = delta["annotations"]
             yield Send(self._choice(index, {"annotations": notes}), texts_in(notes, OPAQUE))
-        if choice.get("finish_reason") is not None:
+        if choice.get("finish_reason"):  # some servers say '' until there is one
             yield from self._finish(index, choice["finish_reason"])
 
     def _read_calls(self, index: int, delta: Event) -> Iterator[Step]:

@@ -58,7 +58,8 @@ class Logprobs:
                 line.waiting.clear()
                 break
             line.told = end
-            leaving.append(line.waiting.pop(0))
+            # Alternatives that were not chosen are text too, which nobody has judged.
+            leaving.append({**line.waiting.pop(0), "top_logprobs": []})
         return {kind: leaving} if leaving else None
 
 

@@ -90,8 +90,8 @@ def _read_message(message: dict[str, Any], role: str, param: str, reader: TurnRe
             _read_content(message[name], role, f"{param}.{name}", reader)
     if isinstance(message.get("audio"), dict) and set(message["audio"]) - {"id"}:
         reader.leave_out("sound", f"{param}.audio")
-    rest = {key: value for key, value in message.items() if key not in (*_SAID, "role", "audio", "tool_call_id")}
-    reader.add_all(rest, role, OPAQUE)
+    rest = {key: value for key, value in message.items() if key not in (*_SAID, "role", "audio")}
+    reader.add_all(rest, role, OPAQUE | {"tool_call_id"})
 
 
 def _read_content(content: object, role: str, param: str, reader: TurnReader) -> None:

@@ -27,7 +27,7 @@ from service.api.quota import quota_headers, refuse_at_once
 from service.api.request_ids import RequestIds
 from service.api.socket_edge import CLIENT_GONE, Recorded, SocketEdge
 from service.config import Settings
-from service.errors import DeadlineExceeded, Draining, Overloaded, RateLimited, WeirError
+from service.errors import BadInput, DeadlineExceeded, Draining, Overloaded, RateLimited, WeirError
 from service.log import describe
 
 if TYPE_CHECKING:
@@ -36,11 +36,19 @@ if TYPE_CHECKING:
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
 STREAM_PATH = "/v1/stream"
 STREAM_BYTES = 32  # for each character at STREAM_PATH: a token of one letter in an event of its own takes that many
+BODY_S = 60.0  # for a body to come: a peer that died while it sent one would else hold its place for ever
 BATCH_BODIES = 8  # a multipart batch of Google's may hold as many bytes as this many bodies
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _log = logging.getLogger("weir.request")
+
+
+class BodyLate(BadInput):
+    """The body did not come in time."""
+
+    status = 408
+    code = "body_timeout"
 
 
 class Edge:
@@ -202,14 +210,23 @@ class _Exchange:
         self._answering = False
         self._scope, self._receive, self._send = scope, receive, send
         self._left = self._limit = max_body_bytes
+        self._unread = scope["path"] != STREAM_PATH  # there a session says how long it waits
         scope.setdefault("state", {})["request_id"] = self.ids.outside
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        message = await (self._in_time() if self._unread else self._receive())
+        self._unread = self._unread and message.get("more_body", False)
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise body_too_large(self._limit)
         return message
+
+    async def _in_time(self) -> Message:
+        try:
+            async with asyncio.timeout(self.started + BODY_S - time.perf_counter()):
+                return await self._receive()
+        except TimeoutError:
+            raise BodyLate(f"The body took over {BODY_S:g} seconds to come.") from None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -225,7 +242,7 @@ class _Exchange:
 
     async def fail(self, error: WeirError) -> None:
         """Answer with the error; a reply that has begun can only be broken off."""
-        self._scope["state"]["code"] = error.code
+        self._scope["state"]["code"] = getattr(error, "label", error.code)
         if self._answering:
             raise RuntimeError("the reply failed after it had begun") from None
         response = error_response(self._scope["path"], error, self.ids.outside)

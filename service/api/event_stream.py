@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -25,11 +26,11 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, stack: AsyncExitStack, events: AsyncIterator[Event], editor: ReplyEditor) -> None:
-        """`stack` holds what the events come from."""
+    def __init__(self, stack: AsyncExitStack, events: AsyncIterator[Event], editor: ReplyEditor, idle_s: float) -> None:
+        """`stack` holds what the events come from. `idle_s`: how long a reader may take to accept one event."""
         super().__init__(None, 200, {"cache-control": "no-cache", "x-accel-buffering": "no"})
         del self.headers["content-length"]
-        self._stack, self._events, self._editor = stack, events, editor
+        self._stack, self._events, self._editor, self._idle_s = stack, events, editor, idle_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write until the end, or until the reader has left."""
@@ -50,6 +51,8 @@ class EventStream(Response):
         try:
             async for event in self._events:
                 await self._send(send, event)
+        except ClientDisconnect:
+            raise  # nobody is there to be told
         except Exception as error:
             _log.error("a stream broke", extra=describe(error))
             for event in self._editor.fail("internal_error", "Something went wrong inside Weir."):
@@ -61,7 +64,13 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send, event: Event) -> None:
-        await send({"type": "http.response.body", "body": self._editor.frame(event), "more_body": True})
+        body = {"type": "http.response.body", "body": self._editor.frame(event), "more_body": True}
+        try:
+            # Else who reads nothing holds a stream, and an upstream, for ever.
+            async with asyncio.timeout(self._idle_s):
+                await send(body)
+        except TimeoutError:
+            raise ClientDisconnect from None
 
 
 async def _left(receive: Receive) -> None:

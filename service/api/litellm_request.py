@@ -106,7 +106,9 @@ def tool_texts(calls: Sequence[Any]) -> list[str]:
     found = []
     for call in calls:
         function = call.get("function") if isinstance(call, Mapping) else None
-        arguments = function.get("arguments") if isinstance(function, Mapping) else None
+        if function is None and isinstance(call, Mapping):
+            function = call.get("custom")
+        arguments = function.get("arguments", function.get("input")) if isinstance(function, Mapping) else None
         texts = [str(function.get("name") or "")] if isinstance(function, Mapping) else []
         texts += _strings(_parsed(arguments) if isinstance(arguments, str) else arguments)
         if any(text.strip() for text in texts):
@@ -150,7 +152,9 @@ def _texts_of(message: Mapping[str, Any]) -> Iterator[str]:
             yield part
         elif isinstance(part, Mapping) and isinstance(text := part.get("text") or part.get("refusal"), str):
             yield text
-    yield from tool_texts(message.get("tool_calls") or ())
+    calls = message.get("tool_calls")
+    called = message.get("function_call")  # as it was before there were tools
+    yield from tool_texts([*(calls if isinstance(calls, list) else ()), *([{"function": called}] if called else ())])
 
 
 def images_of(message: Mapping[str, Any]) -> list[str]:

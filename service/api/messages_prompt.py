@@ -20,6 +20,13 @@ _OPAQUE = frozenset(
 )
 _OF_IMAGES = ("source", "data", "url", "file_id")
 _BINARY_SOURCES = {"base64": "images and files", "url": "what an address holds", "file": "files"}
+# Fields that say nothing to the model.
+_SETTINGS = frozenset(
+    {"model", "stream", "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "tool_choice"}
+    | {"thinking", "service_tier", "container", "mcp_servers", "context_management", "betas", "inference_geo", "speed"}
+    | {"cache_control"}
+)
+_STEERING = ("tools", "output_format", "output_config")  # they steer the model as its instructions do
 
 
 def read_prompt(body: dict[str, Any], *, allow_unjudged: bool) -> Prompt:
@@ -27,9 +34,11 @@ def read_prompt(body: dict[str, Any], *, allow_unjudged: bool) -> Prompt:
     system = TurnReader(allow_unjudged=allow_unjudged)
     if "system" in body:
         _read_content(body["system"], "system", "system", system)
-    # Definitions of tools steer the model as its instructions do.
-    system.add_all(body.get("tools", []), "system", _OPAQUE)
+    system.add_all([body.get(key) for key in _STEERING], "system", _OPAQUE)
     reader = TurnReader(allow_unjudged=allow_unjudged)
+    # An upstream may put a field of an unknown name before the model.
+    known = {*_SETTINGS, *_STEERING, "system", "messages"}
+    reader.add_all({key: value for key, value in body.items() if key not in known}, "user", frozenset())
     messages = is_list(body.get("messages"), "messages")
     newest_from = 0
     for place, entry in enumerate(messages):
@@ -72,7 +81,8 @@ def _read_block(block: dict[str, Any], role: str, param: str, reader: TurnReader
         if content is not None:
             _read_content(content, "tool", f"{param}.content", reader)
         return
-    sources = list(_sources(block))
+    # A tool's input only looks like a source where it has such a type: nobody fetches it.
+    sources = [] if str(kind).endswith("tool_use") else list(_sources(block))
     for source in sources:
         what = _BINARY_SOURCES.get(str(source.get("type")))
         if what is not None:

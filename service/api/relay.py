@@ -57,6 +57,12 @@ class UpstreamFailed(WeirError):
         self.code, self.status = code, status
 
 
+class UpstreamRefused(UpstreamFailed):
+    """The upstream's own refusal, in its own code: of no closed set, so that metrics and logs say `label`."""
+
+    label = "upstream_refused"
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """What the relay is told of a dialect."""
@@ -85,9 +91,12 @@ async def relay(request: Request, dialect: Dialect, upstream_name: str = "defaul
         raise BadInput("The request needs a model, and stream must be true or false.", param="model")
     policy = request.state.caller.choose_policy(request.headers.get(POLICY_HEADER))
     rules = runtime.policies.get(policy).stream
-    prompt = dialect.read_prompt(body, rules.allow_unjudged_parts)
+    try:
+        prompt = dialect.read_prompt(body, rules.allow_unjudged_parts)
+    except RecursionError:
+        raise BadInput("The request is nested too deeply.") from None
     verdict = await while_connected(request, _judge_prompt(runtime, prompt, policy, rules))
-    editor = dialect.make_editor(body)
+    editor, idle_s = dialect.make_editor(body), runtime.settings.stream_idle_s
     running: RunningStreams = request.app.state.running_streams
     audited = streamed and rules.mode != "observe"
     measures = StreamMeasures(runtime, running, dialect.name, timed=streamed, audited=audited)
@@ -99,7 +108,7 @@ async def relay(request: Request, dialect: Dialect, upstream_name: str = "defaul
         events = editor.stop(ending_of(verdict))
         if not streamed:
             return json_response(dialect.from_events(events))
-        return EventStream(AsyncExitStack(), _at_once(events), editor)
+        return EventStream(AsyncExitStack(), _at_once(events), editor, idle_s)
     upstream = runtime.upstream(dialect.kind, upstream_name)
     context = prompt.turns[-1:] if rules.judge_in_context else ()
     judge = SegmentJudge(runtime, policy, rules, context)
@@ -114,7 +123,7 @@ async def relay(request: Request, dialect: Dialect, upstream_name: str = "defaul
             return await while_connected(request, _whole(dialect, answer, gate))
         if answer.media_type != "text/event-stream":
             raise UpstreamFailed("The upstream answered with something else than a stream.", "upstream_malformed")
-        return EventStream(stack.pop_all(), gate.edited(_events(answer)), editor)
+        return EventStream(stack.pop_all(), gate.edited(_events(answer)), editor, idle_s)
 
 
 def _channel(judge: SegmentJudge, rules: StreamRules, whole: bool) -> Channel:
@@ -139,8 +148,7 @@ def _conclude(
         measures.failed(gate.failed)
         measures.end(gate.end)
     else:
-        refused = isinstance(error, UpstreamFailed) and not error.code.startswith("upstream_")
-        measures.failed("upstream_refused" if refused else error.code)
+        measures.failed(error.label if isinstance(error, UpstreamRefused) else error.code)
         measures.end("failed")
     audit()
 
@@ -166,8 +174,8 @@ async def _ask(request: Request, upstream: Upstream, path: str, body: dict[str, 
     assert client is not None  # there is an upstream
     try:
         written = json.dumps(body, allow_nan=False).encode("ascii")
-    except ValueError:
-        raise BadInput("A number is out of range.") from None
+    except (ValueError, RecursionError):
+        raise BadInput("A number is out of range, or the request is nested too deeply.") from None
     try:
         sent = client.send(upstream, path, headers, written)
         answer = await stack.enter_async_context(sent)
@@ -185,7 +193,7 @@ def spent_headers(headers: Iterable[tuple[str, str]], settings: Settings) -> fro
     held = {name: value.strip() for name, value in headers if name in ("authorization", "x-api-key")}
     if held.get("authorization", "")[:7].lower() == "bearer ":
         held["authorization"] = held["authorization"][7:].strip()
-    return frozenset(name for name, key in held.items() if hashlib.sha256(key.encode()).hexdigest() in own)
+    return frozenset(name for name, key in held.items() if hashlib.sha256(key.encode("latin-1")).hexdigest() in own)
 
 
 async def _refused(answer: Answer) -> UpstreamFailed:
@@ -198,7 +206,7 @@ async def _refused(answer: Answer) -> UpstreamFailed:
     except (ValueError, KeyError, TypeError, AttributeError, MalformedEvent):
         code = "upstream_refused"  # a page of some proxy, or no words at all
     status = answer.status if answer.status >= 400 else 502
-    error = UpstreamFailed(f"The upstream refused the request with status {answer.status}.", code, status)
+    error = UpstreamRefused(f"The upstream refused the request with status {answer.status}.", code, status)
     error.retry_after_s = int(answer.retry_after) if answer.retry_after.isdecimal() else None
     return error
 

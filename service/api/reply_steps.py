@@ -101,7 +101,7 @@ class ReplyEditor(Protocol):
 
 
 def strings_in(value: object, ignored: frozenset[str] = frozenset(), depth: int = 0) -> Iterator[str]:
-    """Every string in a JSON value, keys of objects included, without what stands under an ignored key."""
+    """Every string in a JSON value, keys of objects included, without names and seals under an ignored key."""
     if depth > MOST_DEPTH:
         raise MalformedEvent("an event is nested too deeply")
     if isinstance(value, str):
@@ -115,6 +115,9 @@ def strings_in(value: object, ignored: frozenset[str] = frozenset(), depth: int 
             if key not in ignored:
                 yield key
                 yield from strings_in(entry, ignored, depth + 1)
+                continue
+            # Whoever writes the request chooses what stands there too, and a model may be shown it.
+            yield from (text for text in strings_in(entry, depth=depth + 1) if len(text.split()) > 1)
 
 
 def texts_in(value: object, ignored: frozenset[str] = frozenset()) -> tuple[str, ...]:

@@ -33,6 +33,14 @@ _REACHING = {
     "conversation": "a conversation that lies with the upstream",
     "prompt": "a prompt that lies with the upstream",
 }
+# Fields that say nothing to the model.
+_SETTINGS = frozenset(
+    {"model", "stream", "stream_options", "include", "background", "max_output_tokens", "max_tool_calls", "metadata"}
+    | {"parallel_tool_calls", "prompt_cache_key", "prompt_cache_retention", "reasoning", "safety_identifier", "store"}
+    | {"service_tier", "temperature", "top_p", "top_logprobs", "tool_choice", "truncation", "user", "moderation"}
+    | {"context_management"}
+)
+_READ = frozenset({"instructions", "tools", "text", "input"} | _REACHING.keys())
 
 
 class BackgroundRefused(BadInput):
@@ -54,6 +62,9 @@ def read_prompt(body: dict[str, Any], *, allow_unjudged: bool) -> Prompt:
     # Definitions of tools and formats steer the model as its instructions do.
     system.add_all([body.get("tools", []), body.get("text", {})], "system", OPAQUE)
     reader = TurnReader(allow_unjudged=allow_unjudged)
+    # An upstream may put a field of an unknown name before the model.
+    unknown = {key: value for key, value in body.items() if key not in _SETTINGS | _READ}
+    reader.add_all(unknown, "user", frozenset())
     given = body.get("input", "")
     if isinstance(given, str):
         reader.add(given, "user", "input")

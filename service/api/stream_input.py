@@ -38,7 +38,7 @@ class TextReader(Protocol):
 def reader_for(content_type: str) -> TextReader:
     """The reader of a body of this type; text where none is named."""
     kind, _, parameters = content_type.lower().partition(";")
-    charset = parameters.partition("charset=")[2].strip(' "')
+    charset = parameters.partition("charset=")[2].partition(";")[0].strip(' "')
     if charset and charset not in ("utf-8", "utf8", "us-ascii"):
         raise UnsupportedMediaType("The text must be UTF-8.", param="content-type")
     kind = kind.strip()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Literal
 
 import httpx
@@ -19,8 +20,8 @@ FAULTS: tuple[FaultKind, ...] = ("connect", "timeout", "stall", "broken", "too_l
 
 CONNECT_S = 5.0
 TRIES = 2  # of connecting; what was sent once is never sent again
-CONNECTIONS = 256
-_PASSED = ("accept", "content-type", "user-agent", "x-request-id")
+CONNECTIONS = 256  # unless more streams than that may run
+_PASSED = ("accept", "user-agent", "x-request-id")
 _PASSED_FAMILIES = ("openai-", "anthropic-", "x-stainless-")
 
 
@@ -60,16 +61,18 @@ class Answer:
 class UpstreamClient:
     """Sends requests over pooled connections. Must be closed on the event loop that it was used on."""
 
-    def __init__(self, *, first_byte_s: float, stall_s: float) -> None:
+    def __init__(self, *, first_byte_s: float, stall_s: float, connections: int = CONNECTIONS) -> None:
         """`first_byte_s` for an answer to begin, `stall_s` between two pieces of it."""
         self._client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(
                 retries=TRIES - 1,  # of connecting only
-                limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS // 4),
+                limits=httpx.Limits(max_connections=connections, max_keepalive_connections=CONNECTIONS // 4),
             ),
             timeout=httpx.Timeout(connect=CONNECT_S, read=first_byte_s, write=first_byte_s, pool=CONNECT_S),
             follow_redirects=False,
             trust_env=False,
+            # All callers share this client: what an upstream sets for one must not go out with another's request.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
         self._stall_s = stall_s
 
@@ -78,7 +81,9 @@ class UpstreamClient:
         self, upstream: Upstream, path: str, headers: Mapping[str, str], body: bytes
     ) -> AsyncIterator[Answer]:
         """POST `body`; the connection is closed on leaving, read to its end or not. Raises UpstreamFault."""
-        request = self._client.build_request("POST", upstream.base_url + path, headers=headers, content=body)
+        # As bytes, as they came: httpx takes text for ASCII, and a caller's own name need not be.
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        request = self._client.build_request("POST", upstream.base_url + path, headers=raw, content=body)
         request.extensions["timeout"]["read"] = upstream.first_byte_s or self._client.timeout.read
         try:
             response = await self._client.send(request, stream=True)
@@ -130,5 +135,6 @@ def passed_headers(headers: Iterable[tuple[str, str]], upstream: Upstream, *, sp
         passed["x-api-key"] = key
     elif key:
         passed["authorization"] = f"Bearer {key}"
-    passed["accept-encoding"] = "gzip"
+    # Not as the caller named it: under another charset the same bytes are another text than the one that was judged.
+    passed |= {"content-type": "application/json", "accept-encoding": "gzip"}
     return passed

@@ -7,6 +7,7 @@ import hashlib
 import httpx
 import pytest
 
+from service.api.auth import authorize
 from service.api.edge import OPEN_PATHS
 from service.config import ApiKey, Settings
 from tests.api.conftest import client_of
@@ -15,6 +16,12 @@ from tests.fake_runtime import FakeRuntime
 
 def key(name: str, *policies: str) -> ApiKey:
     return ApiKey(name, hashlib.sha256(f"key of {name}".encode()).hexdigest(), policies)
+
+
+def test_of_several_keys_the_first_is_the_callers() -> None:
+    for name, lead in ((b"authorization", b"Bearer "), (b"x-api-key", b"")):
+        headers = [(name, lead + b"key of one"), (name, lead + b"key of two")]
+        assert authorize(headers, (key("one"), key("two"))).name == "one"
 
 
 @pytest.fixture

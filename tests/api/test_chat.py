@@ -37,8 +37,11 @@ def tool(arguments: str, name: str = "find") -> list[dict[str, Any]]:
     return [chunk({"tool_calls": [call]}) for call in (start, *pieces)]
 
 
+OTHER = {"token": "unchosen", "logprob": -2.0, "bytes": None}
+
+
 def logged(*tokens: str) -> list[dict[str, Any]]:
-    entries = [{"token": t, "logprob": -0.1, "bytes": list(t.encode()), "top_logprobs": []} for t in tokens]
+    entries = [{"token": t, "logprob": -0.1, "bytes": list(t.encode()), "top_logprobs": [OTHER]} for t in tokens]
     return [chunk({"content": e["token"]}, logprobs={"content": [e], "refusal": None}) for e in entries]
 
 
@@ -52,6 +55,7 @@ SCRIPTS: dict[str, list[dict[str, Any]]] = {
     "harmful-name": [*tool("{}", "threat"), chunk({}, finish="tool_calls")],
     "thinks": [*said("Let me see.", "reasoning_content"), *said(CALM), *END],
     "thinks-harm": [*said(f"Let me see. {HARM}", "reasoning_content"), *said(CALM), *END],
+    "dangling": [chunk({"content": CALM}, finish=""), chunk({"content": CALM}, finish=""), *END],
     "refuses": [*said("No, I will not.", "refusal"), *END],
     "unknown": [chunk({"content": CALM, "odd": HARM}), *END],
     "logged": [*logged("The ", "ferry left", ". Zo", "ë too."), *END],
@@ -176,6 +180,11 @@ def test_tool_calls_are_judged(bench: Bench, model: str) -> None:
     assert "threat" not in message.to_json()
 
 
+def test_an_empty_finish_reason_ends_nothing(bench: Bench) -> None:
+    got = bench.plain("dangling")
+    assert (text_of(got), finish_of(got)) == (CALM * 2, ["stop"])
+
+
 def test_a_clean_tool_call_passes(bench: Bench) -> None:
     message = bench.whole("tool").choices[0].message
     assert message.content is None
@@ -206,7 +215,9 @@ def test_log_probabilities_leave_with_their_text(bench: Bench) -> None:
         found = [choice.logprobs for each in chunks for choice in each.choices if choice.logprobs]
         return [entry.token for logprobs in found for entry in logprobs.content]
 
-    assert tokens(bench.plain("logged")) == ["The ", "ferry left", ". Zo", "ë too."]
+    logged_whole = bench.plain("logged")
+    assert tokens(logged_whole) == ["The ", "ferry left", ". Zo", "ë too."]
+    assert "unchosen" not in "".join(found.to_json() for found in logged_whole)  # nobody has judged it
     stopped = bench.plain("logged-harm")
     assert tokens(stopped) == ["The ferry "]
     assert text_of(stopped) == "The ferry left at nine today."
@@ -269,4 +280,6 @@ def test_a_whole_reply_survives_the_way_through_an_editor(name: str) -> None:
     for choice, passed in zip(whole["choices"], from_events(left)["choices"], strict=True):
         assert passed["message"] == choice["message"]
         assert passed["finish_reason"] == choice["finish_reason"]
-        assert (passed["logprobs"] or {}).get("content") == (choice["logprobs"] or {}).get("content")
+        entries = (choice["logprobs"] or {}).get("content")
+        chosen = entries and [{**entry, "top_logprobs": []} for entry in entries]
+        assert (passed["logprobs"] or {}).get("content") == chosen

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import MutableMapping
+from typing import Any
 
 import httpx
 import pytest
@@ -54,6 +56,28 @@ async def test_the_work_of_a_caller_who_leaves_is_cancelled(runtime: FakeRuntime
     await asyncio.sleep(0)
     assert (runtime.running, runtime.cancelled, len(runtime.seen)) == (0, CONCURRENT_ITEMS, CONCURRENT_ITEMS)
     assert 'weir_requests_total{route="/v1/moderate/batch",status="499"} 1.0' in runtime.metrics.render().decode()
+
+
+async def test_a_body_that_never_comes_gives_its_place_back(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.edge.BODY_S", 0.05)
+    app = create_app(runtime.settings, runtime=runtime)
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> dict[str, object]:
+        await asyncio.Event().wait()  # a peer that is gone without a word
+        raise AssertionError
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    headers = [(b"content-length", b"1000")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/moderate", "headers": headers, "query_string": b""}
+    async with asyncio.timeout(5):
+        await app(scope, receive, send)
+    assert (sent[0]["status"], json.loads(sent[1]["body"])["error"]["code"]) == (408, "body_timeout")
+    assert "weir_requests_in_flight 0.0" in runtime.metrics.render().decode()
 
 
 async def test_a_request_is_one_line_of_facts(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:

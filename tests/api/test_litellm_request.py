@@ -67,3 +67,10 @@ def test_a_policy_must_be_a_name() -> None:
     request = GuardrailRequest(input_type="request", additional_provider_specific_params={"policy": 1})
     with pytest.raises(BadInput):
         _ = request.policy
+
+
+def test_calls_of_other_kinds_are_read_too() -> None:
+    assert tool_texts([{"type": "custom", "custom": {"name": "f", "input": "words"}}]) == ["f\nwords"]
+    old = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"x":"words"}'}}
+    request = GuardrailRequest(input_type="request", structured_messages=[old, {"role": "user", "content": "Hi"}])
+    assert to_conversation(request).turns == (Turn("f\nx\nwords", "assistant"), Turn("Hi", "user"))

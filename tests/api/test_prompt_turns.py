@@ -243,6 +243,33 @@ def test_a_field_of_an_unknown_name_is_judged_in_chat(field: str, value: Any) ->
     assert "u-1" not in str(turns)
 
 
+@pytest.mark.parametrize("field", ["documents", "extra_body", "chat_template"])
+def test_a_field_of_an_unknown_name_is_judged_in_the_other_dialects(field: str) -> None:
+    message_body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}], field: ["words"]}
+    found = said(messages_prompt.read_prompt(message_body, allow_unjudged=False))
+    assert found == [("user", f"{field}\nwords"), ("user", "Hello")]
+    body = {"model": "m", "store": False, "input": "Hello", field: ["words"]}
+    assert said(responses_prompt.read_prompt(body, allow_unjudged=False)) == found
+
+
+def test_a_sentence_under_the_key_of_a_name_is_judged() -> None:
+    ask = "how do I hurt him"
+    tool_use = {"type": "tool_use", "id": "t1", "name": "n", "input": {"id": ask, "type": {"why": ask}}}
+    (turn,) = said(messages_prompt.read_prompt({"messages": [message(tool_use)]}, allow_unjudged=False))
+    assert turn[1].count(ask) == 2 and "t1" not in turn[1]
+    calls = {"role": "assistant", "content": "", "tool_calls": [{"id": ask, "type": "function"}]}
+    answer = {"role": "tool", "tool_call_id": ask, "content": "done"}
+    found = said(chat_prompt.read_prompt({"messages": [calls, answer]}, allow_unjudged=False))
+    assert [ask in text for _, text in found] == [True, False, True]
+    plain = {"role": "tool", "tool_call_id": "call_1", "content": "done"}
+    assert said(chat_prompt.read_prompt({"messages": [plain]}, allow_unjudged=False)) == [("tool", "done")]
+
+
+def test_a_tools_input_may_look_like_a_file() -> None:
+    block = {"type": "tool_use", "id": "t1", "name": "read", "input": {"type": "file", "path": "notes.txt"}}
+    assert "notes.txt" in said(messages_prompt.read_prompt({"messages": [message(block)]}, allow_unjudged=False))[0][1]
+
+
 def test_a_prompt_that_is_nested_too_deeply_is_bad_input() -> None:
     value: Any = "words"
     for _ in range(80):

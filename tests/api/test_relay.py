@@ -223,6 +223,8 @@ def test_faults_before_the_first_byte_are_statuses(bench: Bench) -> None:
     assert "quoted" not in str(caught.value.body)
     with pytest.raises(openai.RateLimitError):
         bench.openai.responses.create(model="refused", input="Hello?")
+    rejections = bench.runtime.metrics.render().decode()
+    assert 'weir_rejections_total{code="upstream_refused"}' in rejections and "rate_limit_error" not in rejections
     with pytest.raises(openai.InternalServerError) as page:
         bench.streamed_response("page")
     assert page.value.code == "upstream_malformed"
@@ -246,6 +248,9 @@ def test_a_key_of_weirs_never_goes_on() -> None:
     assert spent == {"authorization"}
     assert spent_headers([("x-weir-key", "weir"), ("x-api-key", "weir")], settings) == {"x-api-key"}
     assert spent_headers([("authorization", "Bearer weir")], Settings()) == frozenset()
+    accented = Settings(api_keys=(ApiKey("app", hashlib.sha256("clé".encode()).hexdigest()),))
+    as_it_came = "clé".encode().decode("latin-1")
+    assert spent_headers([("authorization", f"Bearer {as_it_came}")], accented) == {"authorization"}
 
 
 def test_who_leaves_closes_the_upstream(bench: Bench) -> None:

@@ -64,3 +64,7 @@ def test_what_cannot_be_read_is_refused(kind: str, body: bytes, error: type[BadI
 def test_other_bodies_are_refused(kind: str) -> None:
     with pytest.raises(UnsupportedMediaType):
         reader_for(kind)
+
+
+def test_a_charset_may_have_company() -> None:
+    assert reader_for("text/plain; charset=utf-8; format=flowed").feed(b"words") == ["words"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
-from service.backends.upstream import Upstream, UpstreamClient, UpstreamFault, passed_headers
+from service.backends.upstream import CONNECTIONS, Upstream, UpstreamClient, UpstreamFault, passed_headers
+from service.upstreams import open_client
 
 Write = Callable[[asyncio.StreamWriter], Awaitable[None]]
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
@@ -103,8 +104,53 @@ def test_keys_of_weir_stay_and_others_pass() -> None:
     openai = Upstream("default", "openai", "http://x", "configured")
     anthropic = Upstream("default", "anthropic", "http://x", "configured")
     passed = passed_headers(sent, openai, spent=frozenset({"x-weir-key"}))
-    assert passed == {"authorization": "Bearer sdk", "openai-organization": "o", "accept-encoding": "gzip"}
+    json_bytes = {"content-type": "application/json", "accept-encoding": "gzip"}
+    assert passed == {"authorization": "Bearer sdk", "openai-organization": "o", **json_bytes}
     assert passed_headers(sent, anthropic, spent=frozenset())["x-api-key"] == "sdk"
     spent = passed_headers(sent, openai, spent=frozenset({"authorization"}))
     assert spent["authorization"] == "Bearer configured"
     assert "x-api-key" not in passed_headers([("X-Api-Key", "weir")], openai, spent=frozenset({"x-api-key"}))
+
+
+async def test_a_cookie_of_one_caller_goes_out_with_no_other() -> None:
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"set-cookie: session=of-one-caller; Path=/\r\ncontent-length: 0\r\n\r\n")
+
+    async with server(write) as (upstream, heads):
+        client = UpstreamClient(first_byte_s=5, stall_s=5)
+        for _ in range(2):
+            async with client.send(upstream, "/v1/x", {}, b"{}") as answer:
+                assert [piece async for piece in answer.pieces] == []
+        await client.close()
+    assert len(heads) == 2 and b"of-one-caller" not in heads[1]
+
+
+async def test_headers_that_are_not_ascii_go_on_as_they_came() -> None:
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"content-length: 0\r\n\r\n")
+
+    async with server(write) as (upstream, heads):
+        client = UpstreamClient(first_byte_s=5, stall_s=5)
+        given = [("User-Agent", "Bücher".encode().decode("latin-1"))]
+        async with client.send(upstream, "/v1/x", passed_headers(given, upstream, spent=frozenset()), b"{}") as answer:
+            assert answer.status == 200
+        await client.close()
+    assert "Bücher".encode() in heads[0]
+
+
+async def test_there_is_a_connection_for_every_stream_that_may_run() -> None:
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"content-length: 0\r\n\r\n")
+
+    async with server(write) as (upstream, _), AsyncExitStack() as opened, AsyncExitStack() as answers:
+        client = open_client(opened, [upstream], CONNECTIONS + 1)
+        assert client is not None
+        for _ in range(CONNECTIONS + 1):  # none of which is read to its end
+            await answers.enter_async_context(client.send(upstream, "/v1/x", {}, b"{}"))
+
+
+def test_the_body_is_never_called_anything_but_json() -> None:
+    upstream = Upstream("default", "openai", "http://x")
+    for given in ("application/json; charset=utf-7", "application/x-www-form-urlencoded"):
+        passed = passed_headers([("Content-Type", given)], upstream, spent=frozenset())
+        assert passed["content-type"] == "application/json"
