@@ -22,6 +22,7 @@ from service.api.litellm_reply import Ask, ReplyJudge
 from service.api.litellm_request import GuardrailRequest, sources_of, to_conversation, tool_texts
 from service.api.prompt_images import check_size, judging, load_prompt
 from service.api.prompt_turns import Prompt
+from service.api.quota import charge
 from service.api.relay import POLICY_HEADER
 from service.api.schema import GuardrailReply, takes
 from service.api.segment_memo import SegmentMemo
@@ -62,6 +63,8 @@ async def guardrail(request: Request) -> Response:
     policy = runtime.policies.get(named)
     request.state.items = len(wanted.texts or ())
     request.state.chars = sum(map(len, wanted.texts or ()))
+    if wanted.input_type == "request":  # a reply is asked about again as it grows
+        await charge(request, max(1, len(wanted.texts or ())) + len(wanted.images or ()))
     side = _judge_prompt if wanted.input_type == "request" else _judge_reply
     work = side(wanted, runtime, request.app.state.segment_memo, policy)
     reply, verdict = await while_connected(request, work)

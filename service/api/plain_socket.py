@@ -20,6 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.api.plain_session import POLICY_HEADER, Event, PlainSession, StreamIdle
 from service.api.plain_stream import WISHES, as_line, wishes_of
+from service.api.quota import charge_caller
 from service.errors import BadInput, InvalidJson, WeirError
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ async def stream(socket: WebSocket) -> None:
     if form not in FORMATS:
         raise BadInput(f"The format must be one of {', '.join(FORMATS)}.", param="format")
     session = _session(socket, wishes)
-    await socket.accept(PROTOCOL if PROTOCOL in socket.scope["subprotocols"] else None)
     runtime: Runtime = socket.app.state.runtime
+    await charge_caller(runtime.limits, socket.state.caller, 1)
+    await socket.accept(PROTOCOL if PROTOCOL in socket.scope["subprotocols"] else None)
     idle_s = runtime.settings.stream_idle_s
     pieces = _plain(socket)
     if form == "json":

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from service.api.plain_session import POLICY_HEADER, Event, PlainSession
+from service.api.quota import charge
 from service.api.schema import ErrorReply
 from service.api.stream_input import TextReader, reader_for
 from service.errors import BadInput
@@ -143,4 +144,5 @@ async def stream(request: Request) -> Response:
     reader = reader_for(request.headers.get("content-type", ""))
     session = PlainSession(runtime, request.app.state.running_streams, request.state.caller, wishes)
     media_type = wrapping(request.headers.get("accept", ""))
+    await charge(request, 1)
     return DuplexResponse(session, reader, media_type, runtime.settings.stream_idle_s)

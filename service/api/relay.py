@@ -24,6 +24,7 @@ from service.api.errors import json_response
 from service.api.event_stream import EventStream
 from service.api.prompt_images import check_size, judging, load_prompt
 from service.api.prompt_turns import Prompt
+from service.api.quota import charge
 from service.api.reply_gate import Hooks, ReplyGate, ending_of
 from service.api.reply_steps import DONE, Event, MalformedEvent, ReplyEditor
 from service.api.running_streams import RunningStreams
@@ -95,6 +96,7 @@ async def relay(request: Request, dialect: Dialect, upstream_name: str = "defaul
         prompt = dialect.read_prompt(body, rules.allow_unjudged_parts)
     except RecursionError:
         raise BadInput("The request is nested too deeply.") from None
+    await charge(request, 1 + sum(map(len, prompt.images.values())))
     verdict = await while_connected(request, _judge_prompt(runtime, prompt, policy, rules))
     editor, idle_s = dialect.make_editor(body), runtime.settings.stream_idle_s
     running: RunningStreams = request.app.state.running_streams

@@ -60,6 +60,18 @@ async def test_every_text_of_a_batch_is_charged(client: httpx.AsyncClient) -> No
     assert (await post(client, "bob", 10)).status_code == 200
 
 
+async def test_a_stream_and_a_guardrails_prompt_are_texts_like_any(client: httpx.AsyncClient) -> None:
+    headers = {"X-Weir-Key": "ann", "Content-Type": "text/plain"}
+    assert (await client.post("/v1/stream", content=b"A calm day.", headers=headers)).status_code == 200
+    for side, left in (("request", "7"), ("response", None)):
+        body = {"input_type": side, "texts": ["a", "b"]}
+        reply = await client.post("/beta/litellm_basic_guardrail_api", json=body, headers={"X-Weir-Key": "ann"})
+        assert (reply.status_code, reply.headers.get("ratelimit-remaining")) == (200, left)
+    assert (await post(client, "ann", 7)).status_code == 200
+    refused = await client.post("/v1/stream", content=b"A calm day.", headers=headers)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limited")
+
+
 async def test_an_empty_bucket_is_refused_unread(client: httpx.AsyncClient, runtime: FakeRuntime) -> None:
     assert (await post(client, "ann", 10)).status_code == 200
     judged = len(runtime.seen)
