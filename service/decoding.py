@@ -33,8 +33,9 @@ _HEX_APART = re.compile(
     r"(?<![0-9A-Za-z])(?:0x)?[0-9A-Fa-f]{2}(?:[\s:,]{1,2}(?:0x)?[0-9A-Fa-f]{2}(?![0-9A-Za-z])){3,}+"
 )
 _BINARY = re.compile(r"(?<![0-9A-Za-z])[01]{8}(?:\s?[01]{8}){2,}+")
-_ESCAPES = re.compile(r"(?:\\x[0-9a-fA-F]{2}|\\u00[0-9a-fA-F]{2}|\\u\{[0-9a-fA-F]{2}\}){2,}+")
-_PAIR = re.compile(r"(?:0x|\\x|\\u00|\\u\{)?([0-9A-Fa-f]{2})")
+_ESCAPES = re.compile(r"(?:\\x[0-9a-fA-F]{2}|\\u\{[0-9a-fA-F]{2}\}){2,}+")
+_JSON_ESCAPES = re.compile(r"(?:\\u00[2-7][0-9a-fA-F])++")
+_PAIR = re.compile(r"(?:0x|\\x|\\u\{)?([0-9A-Fa-f]{2})")
 # Printable ASCII in hex starts each byte with a digit; base64 of text has a digit or a capital inside.
 _HEX_GATE = re.compile(r"[0-7][0-9A-Fa-f]")
 _BASE64_GATE = re.compile(r"[0-9A-Z](?<=[A-Za-z0-9+/_\-].)")
@@ -150,6 +151,12 @@ def _from_pairs(token: str) -> str | None:
     return _readable(binascii.unhexlify("".join(_PAIR.findall(token.removeprefix("0x")))), 0.8)
 
 
+def _from_json(token: str) -> str | None:
+    """Any letter of JSON may be written so, one in a word as well: arguments of tools are judged as they came."""
+    spelled = "".join(chr(int(code, 16)) for code in token.split("\\u00")[1:])
+    return spelled if spelled.isprintable() else None
+
+
 def _from_binary(token: str) -> str | None:
     bits = re.sub(r"\s", "", token)
     return _readable(bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8)), 0.8)
@@ -168,6 +175,7 @@ def _may_hold(first: re.Pattern[str]) -> Callable[[str], object]:
 # A gate is true of every text in which its carrier stands, and cheap on those in which it does not.
 _CARRIERS: tuple[tuple[Callable[[str], object], re.Pattern[str], Callable[[str], str | None]], ...] = (
     (re.compile(r"\\[xu]").search, _ESCAPES, _from_pairs),
+    (re.compile(r"\\u00").search, _JSON_ESCAPES, _from_json),
     (_may_hold(re.compile("[01]{8}")), _BINARY, _from_binary),
     (_may_hold(re.compile(r"[0-9A-Fa-f]{2}[\s:,]{1,2}(?:0x)?[0-9A-Fa-f]{2}[\s:,]")), _HEX_APART, _from_pairs),
     (_may_hold(re.compile("[0-9A-Fa-f]{8}")), _HEX, _from_pairs),

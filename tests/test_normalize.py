@@ -65,6 +65,8 @@ DISGUISED = {
     "6b696c6c20796f757273656c66": PHRASE,
     "6b 69 6c 6c 20 79 6f 75": "kill you",
     "\\x6b\\x69\\x6c\\x6c": "kill",
+    "k\\u0069ll\\u0020yourself": PHRASE,
+    "\\u{6b}\\u{69}\\u{6c}\\u{6c}": "kill",
     "01101011 01101001 01101100 01101100": "kill",
     "&amp;#107;ill yourself": PHRASE,
     "YTJsc2JDQjViM1Z5YzJWc1pnPT0=": PHRASE,

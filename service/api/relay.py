@@ -209,7 +209,8 @@ async def _refused(answer: Answer) -> UpstreamFailed:
         code = "upstream_refused"  # a page of some proxy, or no words at all
     status = answer.status if answer.status >= 400 else 502
     error = UpstreamRefused(f"The upstream refused the request with status {answer.status}.", code, status)
-    error.retry_after_s = int(answer.retry_after) if answer.retry_after.isdecimal() else None
+    wait = answer.retry_after
+    error.retry_after_s = int(wait) if wait.isdecimal() and len(wait) < 10 else None
     return error
 
 
