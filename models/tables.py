@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -164,14 +164,8 @@ def robustness(scored: Scored, harmful: Sequence[Row], innocent: Sequence[Row]) 
 
 
 def _read(rows: Sequence[Row]) -> list[Row]:
-    return [
-        Row(read_from_image(row.text, random.Random(n)), "", row.kind, row.labels, row.source)
-        for n, row in enumerate(rows)
-    ]
+    return [replace(row, text=read_from_image(row.text, random.Random(n))) for n, row in enumerate(rows)]
 
 
 def _disguised(rows: Sequence[Row], name: str) -> list[Row]:
-    return [
-        Row(obfuscate(row.text, name, random.Random(n)), "", row.kind, row.labels, row.source)
-        for n, row in enumerate(rows)
-    ]
+    return [replace(row, text=obfuscate(row.text, name, random.Random(n))) for n, row in enumerate(rows)]
