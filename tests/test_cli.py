@@ -99,7 +99,7 @@ def waiting_for_more() -> subprocess.Popen[bytes]:
         [sys.executable, str(FAKE_WEIR), "moderate"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         # A suite that was started in the background ignores SIGINT, and its children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - takes no lock
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(b"fine\n")
