@@ -16,7 +16,7 @@ from service.normalize import LONG_CHARS, View, views
 from service.types import Content, Finding, Span
 
 STAGE = "composition"
-PARENT, CHILD = "sexual", "sexual/minors"
+SEXUAL, MINORS = "sexual", "sexual/minors"
 LEAST = 0.1  # below this there is nothing to compose
 HATE, VIOLENCE, THREAT = "hate", "violence", "hate/threatening"
 JOINT_SHARE = 0.9  # of the weaker of the two facts
@@ -71,7 +71,7 @@ _SURE = 0.9  # evidence from this share on stands beside talk of adults
 
 def has_facts(content: Content, so_far: Sequence[Finding]) -> bool:
     """The gate of the stage: whether the detectors found anything to compose with."""
-    return _score(PARENT, so_far) >= LEAST or min(_score(HATE, so_far), _score(VIOLENCE, so_far)) >= LEAST
+    return _score(SEXUAL, so_far) >= LEAST or min(_score(HATE, so_far), _score(VIOLENCE, so_far)) >= LEAST
 
 
 def _strongest(category: str, so_far: Sequence[Finding]) -> Finding | None:
@@ -103,7 +103,7 @@ class CompositionStage:
 
     async def inspect(self, content: Content, so_far: Sequence[Finding]) -> list[Finding]:
         """At most one finding of each kind."""
-        found, sexual = violent_hate(so_far), _score(PARENT, so_far)
+        found, sexual = violent_hate(so_far), _score(SEXUAL, so_far)
         if sexual < LEAST:
             return found
         if len(content.text) > LONG_CHARS:
@@ -120,7 +120,7 @@ class CompositionStage:
         if best is None:
             return []
         evidence, span = best
-        return [Finding(CHILD, round(sexual * evidence.share, 6), STAGE, f"composition:{evidence.id}", span)]
+        return [Finding(MINORS, round(sexual * evidence.share, 6), STAGE, f"composition:{evidence.id}", span)]
 
 
 def plainest(view: View) -> tuple[Evidence, Span] | None:
